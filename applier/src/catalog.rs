@@ -1,0 +1,226 @@
+//! The target's table definitions, read when a table is first met and kept.
+//!
+//! A kept definition is never trusted alone: each group asks for the table's `SHOW CREATE TABLE` once more
+//! under its own metadata locks, before it commits, and is rolled back when it is not the text kept here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use binlog::row::{Column, TableMap};
+use binlog::{Event, Gtid};
+use wire::{Connection, ResultSet};
+
+use crate::definition::{Shape, describe, difference};
+use crate::{Error, sql};
+
+/// A table of the target, as a group was checked against it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TargetTable {
+    pub(crate) database: String,
+    pub(crate) table: String,
+    /// `SHOW CREATE TABLE`, without its `AUTO_INCREMENT`.
+    pub(crate) create: String,
+    shapes: Vec<Shape>,
+}
+
+impl TargetTable {
+    /// `database.table`, for people.
+    pub(crate) fn display_name(&self) -> String {
+        format!("{}.{}", self.database, self.table)
+    }
+}
+
+/// Definitions by name, each with the last table map that was found to fit.
+pub(crate) struct Catalog {
+    connection: Connection,
+    charsets: HashMap<u32, String>,
+    tables: HashMap<(String, String), Entry>,
+}
+
+struct Entry {
+    target: Arc<TargetTable>,
+    /// The body behind the table id: the same bytes fit again.
+    fits: Vec<u8>,
+}
+
+/// How often a definition that changes while it is read is read again.
+const ATTEMPTS: usize = 5;
+
+impl Catalog {
+    /// Takes a connection of its own to the target.
+    pub(crate) async fn new(mut connection: Connection) -> Result<Self, Error> {
+        let rows = connection
+            .query_rows("SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")
+            .await
+            .map_err(Error::target("reading its collations"))?;
+        let charset = |row: &Row| Some((text(row, 0)?.parse().ok()?, text(row, 1)?));
+        let charsets = rows.rows.iter().filter_map(charset).collect();
+        Ok(Self { connection, charsets, tables: HashMap::new() })
+    }
+
+    /// The target's table for a table map, if it fits.
+    pub(crate) async fn fitting(&mut self, event: &Event, gtid: &Gtid) -> Result<Arc<TargetTable>, Error> {
+        let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
+        let (database, table) = TableMap::names_of(event).map_err(malformed)?;
+        let key = (database.to_owned(), table.to_owned());
+        if let Some(entry) = self.tables.get(&key).filter(|entry| entry.fits == event.body()[6..]) {
+            return Ok(entry.target.clone());
+        }
+        let map = TableMap::parse(event).map_err(malformed)?;
+        let kept = self.tables.remove(&key).map(|entry| entry.target);
+        let target = match kept {
+            Some(target) if self.compare(&map, &target, gtid).await.is_ok() => target,
+            // Unknown, or kept from before the table was altered.
+            _ => {
+                let target = Arc::new(self.read(&map, gtid).await?);
+                self.compare(&map, &target, gtid).await?;
+                target
+            }
+        };
+        let entry = Entry { target: target.clone(), fits: event.body()[6..].to_vec() };
+        self.tables.insert(key, entry);
+        Ok(target)
+    }
+
+    /// Forgets what it knows: a DDL was run.
+    pub(crate) fn forget(&mut self) {
+        self.tables.clear();
+    }
+
+    async fn compare(&mut self, map: &TableMap, target: &TargetTable, gtid: &Gtid) -> Result<(), Error> {
+        if !map.has_names {
+            return Err(Error::NotApplicable {
+                gtid: gtid.to_string(),
+                what: format!("its table map of {}.{} has no column names", map.database, map.table),
+                remedy: "SET PERSIST binlog_row_metadata = FULL at the source; skip what was written before"
+                    .into(),
+            });
+        }
+        let mut source = Vec::with_capacity(map.columns.len());
+        for column in &map.columns {
+            let charset = column.collation.and_then(|id| self.charsets.get(&id)).cloned();
+            let members = self.members(column, charset.as_deref()).await?;
+            source.push(Shape::of_source(column, charset.as_deref(), members));
+        }
+        match difference(&source, &target.shapes) {
+            None => Ok(()),
+            Some(difference) => Err(Error::TableDiffers {
+                gtid: gtid.clone(),
+                table: target.display_name(),
+                difference,
+                source_definition: describe(&source),
+                target_definition: describe(&target.shapes),
+            }),
+        }
+    }
+
+    /// The members of an `ENUM` or `SET` as text. The server itself converts what is not plain.
+    async fn members(&mut self, column: &Column, charset: Option<&str>) -> Result<Vec<String>, Error> {
+        let mut out = Vec::with_capacity(column.members.len());
+        for member in &column.members {
+            let plain = member.is_ascii()
+                && !charset.is_some_and(|c| matches!(c, "ucs2" | "utf16" | "utf16le" | "utf32"));
+            let unicode = charset.is_some_and(|c| c.starts_with("utf8"));
+            if plain || unicode {
+                out.push(String::from_utf8_lossy(member).into_owned());
+                continue;
+            }
+            let hex: String = member.iter().map(|b| format!("{b:02x}")).collect();
+            let convert = format!("SELECT CONVERT(_{} X'{hex}' USING utf8mb4)", charset.unwrap_or("binary"));
+            let rows =
+                self.connection.query_rows(convert).await.map_err(Error::target("converting a text"))?;
+            out.push(rows.rows.first().and_then(|row| text(row, 0)).unwrap_or_default());
+        }
+        Ok(out)
+    }
+
+    async fn read(&mut self, map: &TableMap, gtid: &Gtid) -> Result<TargetTable, Error> {
+        let missing =
+            || Error::NoTable { gtid: gtid.clone(), table: format!("{}.{}", map.database, map.table) };
+        let mut create = show_create(&mut self.connection, &map.database, &map.table).await?;
+        for _ in 0..ATTEMPTS {
+            let shapes = self.read_shapes(&map.database, &map.table).await?;
+            let again = show_create(&mut self.connection, &map.database, &map.table).await?;
+            if create == again {
+                let create = create.ok_or_else(missing)?;
+                return Ok(TargetTable {
+                    database: map.database.clone(),
+                    table: map.table.clone(),
+                    create,
+                    shapes,
+                });
+            }
+            create = again;
+        }
+        Err(Error::DefinitionChanged { table: format!("{}.{}", map.database, map.table) })
+    }
+
+    async fn read_shapes(&mut self, database: &str, table: &str) -> Result<Vec<Shape>, Error> {
+        let query = format!(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_OCTET_LENGTH, CHARACTER_SET_NAME \
+             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
+             ORDER BY ORDINAL_POSITION",
+            sql::text(database),
+            sql::text(table)
+        );
+        let rows: ResultSet =
+            self.connection.query_rows(query).await.map_err(Error::target("reading a table's definition"))?;
+        let shape = |row: &Row| {
+            let octets = text(row, 2).and_then(|n| n.parse().ok());
+            Some(Shape::of_target(&text(row, 0)?, &text(row, 1)?, octets, text(row, 3).as_deref()))
+        };
+        Ok(rows.rows.iter().filter_map(shape).collect())
+    }
+}
+
+type Row = wire::Row;
+
+fn text(row: &Row, column: usize) -> Option<String> {
+    let value = row.get(column)?.as_ref()?;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+/// `SHOW CREATE TABLE`, without its `AUTO_INCREMENT`, which moves with every insert; `None` when there is no
+/// such table.
+pub(crate) async fn show_create(
+    connection: &mut Connection,
+    database: &str,
+    table: &str,
+) -> Result<Option<String>, Error> {
+    let query = format!("SHOW CREATE TABLE {}", sql::table(database, table));
+    match connection.query_rows(query).await {
+        Ok(rows) => Ok(rows.rows.first().and_then(|row| text(row, 1)).map(|create| without_counter(&create))),
+        // No such table; no such database.
+        Err(error) if matches!(error.code(), Some(1146 | 1049)) => Ok(None),
+        Err(error) => Err(Error::target("reading a table's definition")(error)),
+    }
+}
+
+fn without_counter(create: &str) -> String {
+    // The option is the first behind the engine, before the table's own comment; the column list ends in a line
+    // of its own, for line breaks inside a text are escaped.
+    const OPTION: &str = " AUTO_INCREMENT=";
+    let options = create.find("\n) ENGINE=").unwrap_or_default();
+    let Some(at) = create[options..].find(OPTION).map(|at| options + at) else { return create.into() };
+    let rest = create[at + OPTION.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{}{rest}", &create[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_auto_increment_counter_is_no_part_of_a_definition() {
+        let create = "CREATE TABLE `t` (\n  `id` int NOT NULL AUTO_INCREMENT\n) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=utf8mb4";
+        let bare =
+            "CREATE TABLE `t` (\n  `id` int NOT NULL AUTO_INCREMENT\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+        assert_eq!(super::without_counter(create), bare);
+        assert_eq!(super::without_counter(bare), bare);
+        let comments = |counter: &str| {
+            format!(
+                "CREATE TABLE `t` (\n  `id` int NOT NULL COMMENT ' AUTO_INCREMENT=1'\n) ENGINE=InnoDB{counter} \
+                 COMMENT='from AUTO_INCREMENT=5 on'"
+            )
+        };
+        assert_eq!(super::without_counter(&comments(" AUTO_INCREMENT=17")), comments(""));
+    }
+}

@@ -1,0 +1,154 @@
+//! Checkpoint, fence and stamp: one row, written first in every group's transaction.
+//!
+//! **Promise 2** (exactly once) rests here. The rows of a group and the GTIDs they stand for commit together;
+//! `seq = IF(epoch = mine AND seq = expected, seq + 1, NULL)` on a column that is NOT NULL makes a stale
+//! applier, or one that runs a group a second time after a commit of unknown outcome, fail with error 1048
+//! before it has changed a row. At start the link's rows are locked, which waits out a commit still in doubt,
+//! the epoch is raised, and only then the applied set is read.
+//!
+//! Rows go round sixteen slots, so that neighbouring groups touch different rows and a replica of the target
+//! can run them side by side. Each row holds the whole applied set; the state is the union.
+
+use binlog::GtidSet;
+use binlog::stamp::{CHECKPOINT_TABLE, SLOTS};
+use wire::Connection;
+
+use crate::origin::LinkKey;
+use crate::position::SourcePosition;
+use crate::{Error, sql};
+
+/// A link's checkpoint, held by this applier.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// The table, quoted.
+    table: String,
+    /// The link's rows, as a condition.
+    rows: String,
+    epoch: u64,
+    seq: [u64; SLOTS as usize],
+    slot: u8,
+    applied: GtidSet,
+    position: SourcePosition,
+}
+
+/// Column definitions of the checkpoint table; [`binlog::stamp`] reads the first six by position.
+pub(crate) const COLUMNS: &str = "\
+  origin VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  link VARCHAR(200) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  slot TINYINT UNSIGNED NOT NULL,
+  epoch BIGINT UNSIGNED NOT NULL,
+  seq BIGINT UNSIGNED NOT NULL,
+  gtid_set LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  source_file VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  source_position BIGINT UNSIGNED NOT NULL,
+  updated_at TIMESTAMP(6) NOT NULL,
+  PRIMARY KEY (origin, link, slot)";
+
+impl Checkpoint {
+    fn names(schema: &str, link: &LinkKey) -> (String, String) {
+        let table = sql::table(schema, CHECKPOINT_TABLE);
+        (table, format!("origin = {} AND link = {}", sql::text(&link.from), sql::text(&link.text())))
+    }
+
+    /// Takes the link over from whoever held it: locks its rows, raises the epoch, commits, reads. `None`
+    /// when the link has no rows yet.
+    pub(crate) async fn take_over(
+        connection: &mut Connection,
+        schema: &str,
+        link: &LinkKey,
+    ) -> Result<Option<Self>, Error> {
+        let failed = Error::target("taking the link over");
+        let (table, rows) = Self::names(schema, link);
+        connection.execute("BEGIN").await.map_err(&failed)?;
+        let lock = format!("SELECT slot FROM {table} WHERE {rows} FOR UPDATE");
+        let locked = connection.query_rows(lock).await.map_err(&failed)?.rows.len();
+        if locked > 0 {
+            let raise = format!("UPDATE {table} SET epoch = epoch + 1 WHERE {rows}");
+            connection.execute(raise).await.map_err(&failed)?;
+        }
+        connection.execute("COMMIT").await.map_err(&failed)?;
+        if locked == 0 { Ok(None) } else { Self::read(connection, table, rows).await.map(Some) }
+    }
+
+    async fn read(connection: &mut Connection, table: String, rows: String) -> Result<Self, Error> {
+        let failed = Error::target("reading the checkpoint");
+        let query = format!(
+            "SELECT slot, epoch, seq, gtid_set, source_file, source_position FROM {table} WHERE {rows} ORDER BY updated_at"
+        );
+        let mut checkpoint = Self {
+            table,
+            rows,
+            epoch: 0,
+            seq: [0; SLOTS as usize],
+            slot: 0,
+            applied: GtidSet::new(),
+            position: SourcePosition::default(),
+        };
+        let result = connection.query_rows(query).await.map_err(&failed)?;
+        for row in result.iter() {
+            let slot: usize = row.parse("slot").map_err(&failed)?;
+            let seq = row.parse("seq").map_err(&failed)?;
+            *checkpoint.seq.get_mut(slot).ok_or_else(|| malformed("slot"))? = seq;
+            checkpoint.epoch = row.parse("epoch").map_err(&failed)?;
+            let set = row.text("gtid_set").map_err(&failed)?;
+            checkpoint.applied.union_with(&set.parse().map_err(|_| malformed("gtid_set"))?);
+            let (file, position) = (row.text("source_file"), row.parse("source_position"));
+            checkpoint.position.rotate(&file.map_err(&failed)?, position.map_err(&failed)?);
+        }
+        if result.rows.len() == usize::from(SLOTS) {
+            Ok(checkpoint)
+        } else {
+            Err(malformed("number of rows"))
+        }
+    }
+
+    /// The statements that give a link its first rows, in a transaction of their own: it begins behind `start`.
+    pub(crate) fn first_rows(schema: &str, link: &LinkKey, start: &GtidSet) -> String {
+        let (table, _) = Self::names(schema, link);
+        let (origin, key, set) =
+            (sql::text(&link.from), sql::text(&link.text()), sql::text(&start.to_string()));
+        let row = |slot| format!("({origin}, {key}, {slot}, 0, 0, {set}, '', 0, NOW(6))");
+        let rows: Vec<String> = (0..SLOTS).map(row).collect();
+        format!("INSERT INTO {table} VALUES {}", rows.join(", "))
+    }
+
+    /// All that is applied.
+    pub(crate) fn applied(&self) -> &GtidSet {
+        &self.applied
+    }
+
+    /// Where that ends in the source's files; empty before the first group.
+    pub(crate) fn position(&self) -> &SourcePosition {
+        &self.position
+    }
+
+    /// What the next group's transaction begins with: the fence, and the set with the group in it.
+    pub(crate) fn statement(&self, covered: &GtidSet, end: &SourcePosition) -> String {
+        let mut applied = self.applied.clone();
+        applied.union_with(covered);
+        let Self { table, rows, epoch, slot, .. } = self;
+        let seq = self.seq[usize::from(*slot)];
+        format!(
+            "UPDATE {table} SET seq = IF(epoch = {epoch} AND seq = {seq}, seq + 1, NULL), gtid_set = '{applied}', \
+             source_file = {}, source_position = {}, updated_at = NOW(6) WHERE {rows} AND slot = {slot}",
+            sql::text(&end.file),
+            end.position
+        )
+    }
+
+    /// The transaction that began with [`Self::statement`] is committed.
+    pub(crate) fn committed(&mut self, covered: &GtidSet, end: &SourcePosition) {
+        self.applied.union_with(covered);
+        self.position = end.clone();
+        self.seq[usize::from(self.slot)] += 1;
+        self.slot = (self.slot + 1) % SLOTS;
+    }
+}
+
+fn malformed(what: &'static str) -> Error {
+    Error::NotApplicable {
+        gtid: "checkpoint".into(),
+        what: format!("the checkpoint table has a malformed {what}"),
+        remedy: "restore the meta schema, or begin anew with twinlog link reset".into(),
+    }
+}

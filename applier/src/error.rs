@@ -1,0 +1,351 @@
+//! What can go wrong on a link, and what to do about it.
+
+use binlog::event::EventError;
+use binlog::payload::PayloadError;
+use binlog::transaction::SequenceError;
+use binlog::{Gtid, GtidSet};
+use uuid::Uuid;
+use wire::ServerError;
+
+/// Why a link could not start or go on. [`Error::is_transient`] says whether trying again may help,
+/// [`Error::remedy`] what a person can do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A server can't be talked to.
+    #[error("{server}: {doing}")]
+    Wire {
+        /// `target` or `source`.
+        server: &'static str,
+        /// What was being done.
+        doing: &'static str,
+        /// How it failed.
+        #[source]
+        source: wire::Error,
+    },
+    /// A server's setting makes the link impossible.
+    #[error("{server}: {name} is {value}, and must be {wanted}")]
+    Setting {
+        /// `target` or `source`.
+        server: &'static str,
+        /// The variable.
+        name: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// The account may not do what an applier does.
+    #[error("target: user {user} lacks a privilege: {missing}")]
+    Privilege {
+        /// The account's user name.
+        user: String,
+        /// The statement that grants it.
+        missing: String,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
+    /// What answers is not the relay that the link reads.
+    #[error("source: the relay at {address} serves region {serves} of sync {sync}, not {wanted}")]
+    WrongRelay {
+        /// The address.
+        address: String,
+        /// Its region.
+        serves: String,
+        /// Its sync.
+        sync: String,
+        /// The region the link reads.
+        wanted: String,
+    },
+    /// The relay has nothing to serve yet.
+    #[error("source: the relay has not reached its own source yet")]
+    RelayNotReady,
+    /// The stream ended.
+    #[error("source: the stream ended")]
+    StreamEnded,
+    /// The meta schema was written by another region: a restored copy.
+    #[error("target: schema {schema} belongs to region {found}, and this link writes into {wanted}")]
+    ForeignMeta {
+        /// The schema.
+        schema: String,
+        /// The region in it.
+        found: String,
+        /// The region the link writes into.
+        wanted: String,
+    },
+    /// The link has run before, and its checkpoint is gone.
+    #[error("target: link {link} has run before ({evidence}), and schema {schema} has no checkpoint of it")]
+    CheckpointLost {
+        /// The link's key.
+        link: String,
+        /// The schema.
+        schema: String,
+        /// How that is known.
+        evidence: &'static str,
+    },
+    /// Another applier holds the link now.
+    #[error("link {link} was taken over by another applier")]
+    Fenced {
+        /// The link's key.
+        link: String,
+    },
+    /// Servers of two regions have one uuid.
+    #[error("uuid {uuid} is that of a server of region {region}, and was noted for region {owner}")]
+    UuidClaimed {
+        /// The uuid.
+        uuid: Uuid,
+        /// Whose it was noted to be.
+        owner: String,
+        /// Where it is found now.
+        region: String,
+    },
+    /// A transaction's GTID uuid belongs to no region.
+    #[error("transaction {gtid}: no region owns uuid {uuid}")]
+    UnknownOrigin {
+        /// The transaction.
+        gtid: Gtid,
+        /// Its uuid.
+        uuid: Uuid,
+    },
+    /// A transaction begins with a checkpoint row that does not fit.
+    #[error("transaction {gtid}: its stamp does not fit: {what}")]
+    BadStamp {
+        /// The transaction.
+        gtid: Gtid,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An event can't be read.
+    #[error("transaction {gtid}: malformed event")]
+    Event {
+        /// The transaction, or where in the stream.
+        gtid: String,
+        /// What is wrong with it.
+        #[source]
+        source: EventError,
+    },
+    /// Events do not make transactions.
+    #[error("after transaction {after}: the stream is out of order")]
+    Sequence {
+        /// The last whole transaction.
+        after: String,
+        /// What is wrong.
+        #[source]
+        source: SequenceError,
+    },
+    /// A compressed transaction can't be opened.
+    #[error("transaction {gtid}: its compressed payload can't be opened")]
+    Payload {
+        /// The transaction.
+        gtid: Gtid,
+        /// Why.
+        #[source]
+        source: PayloadError,
+    },
+    /// Something in a transaction is not understood, or can't be applied exactly.
+    #[error("transaction {gtid}: {what}")]
+    NotApplicable {
+        /// The transaction.
+        gtid: String,
+        /// What it is.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A table of the link is not in the target.
+    #[error("transaction {gtid}: the target has no table {table}")]
+    NoTable {
+        /// The transaction.
+        gtid: Gtid,
+        /// `database.table`.
+        table: String,
+    },
+    /// A table's definition in the target is another than the transaction was made under.
+    #[error(
+        "transaction {gtid}: table {table} does not fit: {difference}\n  source: {source_definition}\n  target: {target_definition}"
+    )]
+    TableDiffers {
+        /// The transaction.
+        gtid: Gtid,
+        /// `database.table`.
+        table: String,
+        /// The first difference.
+        difference: String,
+        /// The columns as the transaction has them.
+        source_definition: String,
+        /// The columns as the target has them.
+        target_definition: String,
+    },
+    /// A table was altered in the target while a group was applied; the group was rolled back.
+    #[error("table {table} was altered in the target; reading its definition again")]
+    DefinitionChanged {
+        /// `database.table`.
+        table: String,
+    },
+    /// A row could not be applied: the rows differ, and the link's policy is to report.
+    #[error("transaction {gtid}: {operation} of {table} at {key} can't be applied")]
+    Conflict {
+        /// The transaction.
+        gtid: Gtid,
+        /// `database.table`.
+        table: String,
+        /// `insert`, `update` or `delete`.
+        operation: &'static str,
+        /// The row's key.
+        key: String,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
+    /// A transaction could not be applied, and no single row of it is to blame.
+    #[error("transaction {gtid} can't be applied")]
+    Apply {
+        /// The transaction.
+        gtid: String,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
+    /// A DDL statement on a table of a link with `ddl = false`.
+    #[error("transaction {gtid}: DDL on {object}, and the link has ddl = false: {statement}")]
+    DdlOff {
+        /// The transaction.
+        gtid: Gtid,
+        /// What it is on.
+        object: String,
+        /// The statement.
+        statement: String,
+    },
+    /// A DDL statement failed in the target.
+    #[error("transaction {gtid}: DDL failed in the target: {statement}")]
+    Ddl {
+        /// The transaction.
+        gtid: Gtid,
+        /// The statement.
+        statement: String,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
+    /// The target has executed a DDL's GTID, and it was not this statement.
+    #[error("transaction {gtid}: the target has this GTID already, and not from this link: {statement}")]
+    Diverged {
+        /// The transaction.
+        gtid: Gtid,
+        /// The statement.
+        statement: String,
+    },
+    /// The source no longer has what the link needs.
+    #[error("source: transactions that the link needs are gone: {missing}")]
+    Purged {
+        /// The missing GTIDs, as far as they are known.
+        missing: GtidSet,
+        /// What the server said.
+        #[source]
+        source: wire::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn target(doing: &'static str) -> impl Fn(wire::Error) -> Self {
+        move |source| Self::Wire { server: "target", doing, source }
+    }
+
+    pub(crate) fn source(doing: &'static str) -> impl Fn(wire::Error) -> Self {
+        move |source| Self::Wire { server: "source", doing, source }
+    }
+
+    /// May the same thing go well when it is tried again?
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Wire { source, .. } => source.is_transient(),
+            // A row that is looked for can meet a lock, or a target that turns read-only, as well as a difference.
+            Self::Apply { source, .. } | Self::Ddl { source, .. } | Self::Conflict { source, .. } => {
+                source.is_transient()
+            }
+            Self::RelayNotReady | Self::StreamEnded | Self::DefinitionChanged { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Setting { name: "gtid_mode", .. } => {
+                "switch GTIDs on: SET GLOBAL enforce_gtid_consistency = ON, then gtid_mode step by step to ON".into()
+            }
+            Self::Setting { name, wanted, .. } => format!("SET PERSIST {name} = {wanted}"),
+            Self::Privilege { missing, .. } => missing.clone(),
+            Self::WrongRelay { .. } => "correct relay.address in the configuration".into(),
+            Self::ForeignMeta { schema, .. } => format!(
+                "this server is a copy of another region's; if it is to begin anew, drop schema {schema} and run twinlog link reset"
+            ),
+            Self::CheckpointLost { .. } => {
+                "restore the schema, or begin anew with twinlog link reset".into()
+            }
+            Self::Fenced { .. } => "run one applier for each link, and stop the other".into(),
+            Self::UuidClaimed { uuid, region, .. } => format!(
+                "if a server was copied with its auto.cnf, delete that file there and restart it; if the uuid has moved for good, add {uuid} to gtid_uuids of region {region}"
+            ),
+            Self::UnknownOrigin { uuid, .. } => {
+                format!("add {uuid} to gtid_uuids of the region it belongs to, and restart the link")
+            }
+            Self::BadStamp { .. } => {
+                "find who wrote to the checkpoint table: it is for the link's account alone".into()
+            }
+            Self::NotApplicable { remedy, .. } => remedy.clone(),
+            Self::NoTable { table, .. } => {
+                format!("create {table} in the target, or leave it out of [sync] tables")
+            }
+            Self::TableDiffers { table, .. } => {
+                format!("make {table} alike in source and target, then start the link again")
+            }
+            Self::Conflict { .. } | Self::Apply { .. } => {
+                "make the row in the target what the change expects, then start the link again".into()
+            }
+            Self::DdlOff { .. } => {
+                "run it in the target too and set ddl = true on one link, or skip it with twinlog link skip --gtid".into()
+            }
+            Self::Ddl { .. } => "mend what stands in its way, or skip it with twinlog link skip --gtid".into(),
+            Self::Diverged { .. } => {
+                "compare the regions: the source has used a GTID twice, or the target had another source".into()
+            }
+            Self::Purged { .. } => {
+                "copy the tables again and begin anew with twinlog link reset; raise relay.retain for the future".into()
+            }
+            Self::Wire { .. }
+            | Self::RelayNotReady
+            | Self::StreamEnded
+            | Self::Event { .. }
+            | Self::Sequence { .. }
+            | Self::Payload { .. }
+            | Self::DefinitionChanged { .. } => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog::Gtid;
+    use uuid::Uuid;
+    use wire::ServerError;
+
+    use super::Error;
+
+    #[test]
+    fn a_row_that_meets_a_lock_is_tried_again_and_one_that_differs_is_not() {
+        let conflict = |code| Error::Conflict {
+            gtid: Gtid::new(Uuid::nil(), 1),
+            table: "shop.t".into(),
+            operation: "update",
+            key: "(id=1)".into(),
+            source: ServerError::new(code, "HY000", "said the server"),
+        };
+        for code in [1205, 1213, 1290] {
+            assert!(conflict(code).is_transient(), "{code}");
+        }
+        for code in [1032, 1062, 1452] {
+            assert!(!conflict(code).is_transient(), "{code}");
+        }
+    }
+}

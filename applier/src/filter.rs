@@ -1,0 +1,185 @@
+//! Which of a transaction's rows are in step.
+//!
+//! Leaving a table out of a transaction means leaving out its row events; the table maps of what is left stay.
+
+use std::collections::HashSet;
+
+use binlog::event::EventError;
+use binlog::row::{RowsEvent, STATEMENT_END, TableMap};
+use binlog::{Event, EventKind};
+
+use crate::TablePatterns;
+
+/// Schemas that are each server's own, whatever the patterns say.
+const OWN: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
+
+/// Says which tables are in step.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    patterns: TablePatterns,
+    meta_schema: String,
+}
+
+impl Filter {
+    pub(crate) fn new(patterns: TablePatterns, meta_schema: &str) -> Self {
+        Self { patterns, meta_schema: meta_schema.into() }
+    }
+
+    /// Is this table in step?
+    pub(crate) fn keeps(&self, database: &str, table: &str) -> bool {
+        !self.is_own(database) && self.patterns.matches(database, table)
+    }
+
+    /// Could a table of this database be in step?
+    pub(crate) fn touches(&self, database: &str) -> bool {
+        !self.is_own(database) && self.patterns.touches_database(database)
+    }
+
+    fn is_own(&self, database: &str) -> bool {
+        database == self.meta_schema || OWN.iter().any(|own| database.eq_ignore_ascii_case(own))
+    }
+
+    /// The table maps and row events of tables in step, each statement ended by its last event.
+    pub(crate) fn apply(&self, events: &[Event]) -> Result<Vec<Event>, EventError> {
+        let mut kept: Vec<Event> = Vec::with_capacity(events.len());
+        let mut tables = HashSet::new();
+        // Where the last row event kept of the current statement is.
+        let mut last_rows = None;
+        let mut left_out = false;
+        for event in events {
+            let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+            if event.kind() == EventKind::TableMap {
+                let (database, table) = TableMap::names_of(event)?;
+                if self.keeps(database, table) {
+                    tables.insert(id);
+                    kept.push(event.clone());
+                } else {
+                    tables.remove(&id);
+                    left_out = true;
+                }
+                continue;
+            }
+            if tables.contains(&id) {
+                last_rows = Some(kept.len());
+                kept.push(event.clone());
+            }
+            if RowsEvent::flags_of(event).unwrap_or(0) & STATEMENT_END != 0 {
+                end_statement(&mut kept, last_rows.take());
+                tables.clear();
+            }
+        }
+        if left_out {
+            drop_unused_maps(&mut kept);
+        }
+        Ok(kept)
+    }
+}
+
+/// Marks the last row event of a statement as its end, when the one that was marked is left out.
+fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
+    let Some(last) = last_rows.and_then(|i| kept.get_mut(i)) else { return };
+    if RowsEvent::flags_of(last).unwrap_or(0) & STATEMENT_END == 0 {
+        *last = RowsEvent::ending_statement(last);
+    }
+}
+
+/// A table map whose row events are all left out would only take locks: drop trailing ones of each statement.
+fn drop_unused_maps(kept: &mut Vec<Event>) {
+    let mut used = HashSet::new();
+    let mut keep = vec![true; kept.len()];
+    for (i, event) in kept.iter().enumerate().rev() {
+        let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+        if event.kind() == EventKind::TableMap {
+            keep[i] = used.contains(&id);
+        } else {
+            if RowsEvent::flags_of(event).unwrap_or(0) & STATEMENT_END != 0 {
+                used.clear();
+            }
+            used.insert(id);
+        }
+    }
+    let mut keep = keep.into_iter();
+    kept.retain(|_| keep.next().unwrap_or(true));
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog::event::Header;
+    use binlog::row::{RowsEvent, STATEMENT_END, TableMap};
+    use binlog::{Event, EventKind};
+
+    use super::Filter;
+    use crate::TablePatterns;
+
+    fn event(kind: EventKind, body: &[u8]) -> Event {
+        Event::build(&Header { timestamp: 0, kind, server_id: 1, log_pos: 0, flags: 0 }, body)
+    }
+
+    fn map(id: u8, database: &str, table: &str) -> Event {
+        let mut body = vec![id, 0, 0, 0, 0, 0, 0, 0];
+        for name in [database, table] {
+            body.push(u8::try_from(name.len()).unwrap());
+            body.extend_from_slice(name.as_bytes());
+            body.push(0);
+        }
+        body.extend_from_slice(&[1, 3, 0, 0]);
+        event(EventKind::TableMap, &body)
+    }
+
+    fn rows(id: u8, ends: bool) -> Event {
+        event(EventKind::WriteRows, &[id, 0, 0, 0, 0, 0, u8::from(ends), 0, 2, 0, 1, 1, 0, 0, 0, 0, 7])
+    }
+
+    fn shape(events: &[Event]) -> Vec<String> {
+        let one = |e: &Event| match e.kind() {
+            EventKind::TableMap => TableMap::names_of(e).unwrap().1.to_owned(),
+            _ => {
+                let ends = RowsEvent::flags_of(e).unwrap() & STATEMENT_END != 0;
+                format!("rows {}{}", TableMap::id_of(e).unwrap(), if ends { " end" } else { "" })
+            }
+        };
+        events.iter().map(one).collect()
+    }
+
+    fn filter() -> Filter {
+        Filter::new(TablePatterns::parse(&["*.*", "!shop.tmp_*"]).unwrap(), "twinlog")
+    }
+
+    #[test]
+    fn rows_of_tables_left_out_go_and_the_statement_still_ends() {
+        let events = [
+            map(1, "shop", "a"),
+            map(2, "shop", "tmp_b"),
+            rows(1, false),
+            rows(2, true),
+            map(3, "shop", "c"),
+            rows(3, false),
+            rows(3, true),
+        ];
+        assert_eq!(
+            shape(&filter().apply(&events).unwrap()),
+            ["a", "rows 1 end", "c", "rows 3", "rows 3 end"]
+        );
+    }
+
+    #[test]
+    fn a_table_map_without_rows_left_is_dropped() {
+        let events = [map(1, "shop", "a"), map(2, "shop", "tmp_b"), rows(2, true)];
+        assert!(filter().apply(&events).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_table_id_used_again_for_another_table_is_told_apart() {
+        let events = [map(1, "shop", "a"), rows(1, true), map(1, "shop", "tmp_b"), rows(1, true)];
+        assert_eq!(shape(&filter().apply(&events).unwrap()), ["a", "rows 1 end"]);
+    }
+
+    #[test]
+    fn the_servers_own_schemas_and_the_meta_schema_are_never_in_step() {
+        let filter = filter();
+        for database in ["mysql", "SYS", "twinlog", "performance_schema"] {
+            assert!(!filter.keeps(database, "t") && !filter.touches(database), "{database}");
+        }
+        assert!(filter.keeps("shop", "a") && filter.touches("shop"));
+    }
+}

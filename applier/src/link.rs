@@ -1,0 +1,248 @@
+//! A link's life: take the checkpoint over, attach, run, and begin again after what passes.
+//!
+//! ```text
+//! source ──events──▶ reader ──transactions──▶ planner ──groups──▶ applier ──▶ target
+//!            ◀──acknowledgements── what the checkpoint covers ──────┘
+//! ```
+//! Data flows one way. Whatever fails, the three end together, and the next round starts from the checkpoint
+//! alone: nothing in memory survives a round.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::Applier;
+use crate::catalog::Catalog;
+use crate::checkpoint::Checkpoint;
+use crate::filter::Filter;
+use crate::meta::{Meta, SaidBy};
+use crate::origin::{LinkKey, Origins, Owners};
+use crate::plan::{Planner, Rules};
+use crate::source::{IN_FLIGHT, Source, Stream};
+use crate::status::Progress;
+use crate::target::{self, TargetFacts};
+use crate::{Config, Error};
+
+/// First wait before a link is tried again; doubled up to the last.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(15);
+/// How often the regions are asked for a uuid that nobody owns.
+const ASK_AGAIN: u32 = 3;
+/// How long the group in hand may take once the link is to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// A link, built.
+pub(crate) struct Link {
+    config: Config,
+    key: LinkKey,
+    progress: Progress,
+}
+
+impl Link {
+    pub(crate) fn new(config: Config) -> Self {
+        let key = LinkKey { sync: config.sync.clone(), from: config.from.clone(), to: config.to.clone() };
+        let progress = Progress::new(&config.link);
+        Self { config, key, progress }
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Checks what can be checked before the first round: the target's settings, privileges, meta schema.
+    pub(crate) async fn check(&self) -> Result<(), Error> {
+        self.open_target().await.map(drop)
+    }
+
+    async fn open_target(&self) -> Result<(wire::Connection, TargetFacts, Meta), Error> {
+        let mut connection = target::connect(&self.config.targets).await?;
+        let facts = target::check(&mut connection).await?;
+        target::prepare(&mut connection).await?;
+        let meta = Meta::new(&self.config);
+        meta.create(&mut connection).await?;
+        meta.claim(&mut connection, &self.config.to, facts.server_uuid).await?;
+        Ok((connection, facts, meta))
+    }
+
+    /// Runs rounds until `shutdown` (`Ok`) or an error that trying again can't mend.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) -> Result<(), Error> {
+        let (mut backoff, mut asked_again) = (FIRST_BACKOFF, 0);
+        loop {
+            let (began, committed) = (tokio::time::Instant::now(), self.progress.groups_committed());
+            let error = match self.round(&shutdown).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // A new server of a region is known to its relay before its transactions arrive: ask again.
+            let unowned = matches!(error, Error::UnknownOrigin { .. });
+            asked_again = if unowned { asked_again + 1 } else { 0 };
+            let passes = error.is_transient() || unowned && asked_again <= ASK_AGAIN;
+            if !passes {
+                self.progress.state("failed");
+                self.progress.error(describe(&error));
+                return Err(error);
+            }
+            if began.elapsed() > LAST_BACKOFF || self.progress.groups_committed() > committed {
+                backoff = FIRST_BACKOFF;
+            }
+            let wait = backoff.mul_f64(rand::random_range(0.5..1.5));
+            tracing::warn!(error = describe(&error), retry_in = ?wait, "link interrupted");
+            self.progress.state("waiting");
+            self.progress.error(describe(&error));
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    /// One round: from taking the link over to the first error, or to `shutdown`.
+    async fn round(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let prepared = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            prepared = self.prepare() => prepared?,
+        };
+        let Prepared { applier, acknowledged, planner, stream } = prepared;
+        self.progress.state("running");
+        let stop = shutdown.child_token();
+        let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
+        // One group may wait while one is applied: behind that, the next one grows.
+        let (to_applier, from_planner) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(stream.run(to_planner, acknowledged, stop.clone()));
+        tasks.spawn(planner.run(from_reader, to_applier));
+        tasks.spawn(applier.run(from_planner));
+        let result = finish(&mut tasks, &stop).await;
+        tasks.shutdown().await;
+        result
+    }
+
+    async fn prepare(&self) -> Result<Prepared, Error> {
+        self.progress.state("connecting");
+        let config = &self.config;
+        let (mut connection, facts, meta) = self.open_target().await?;
+        let mut source = Source::connect(config, &self.key).await?;
+        let owners = self.learn_owners(&mut connection, &meta, &facts, &source).await?;
+        let checkpoint = self.checkpoint(&mut connection, &meta, &mut source).await?;
+        self.progress.attached(&config.source.address, connection.address(), checkpoint.applied());
+        let stream = source.dump(config, &self.key, checkpoint.applied()).await?;
+        let mut catalog_session = target::connect(&config.targets).await?;
+        target::prepare(&mut catalog_session).await?;
+        let catalog = Catalog::new(catalog_session).await?;
+        let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
+        let rules = Rules {
+            filter: Filter::new(config.tables.clone(), &config.meta_schema),
+            meta_schema: config.meta_schema.clone(),
+            from: config.from.clone(),
+            to: config.to.clone(),
+            ddl: config.ddl,
+            limits: config.group,
+            owners,
+        };
+        let planner = Planner::new(rules, origins, catalog, self.progress.clone());
+        let (applier, acknowledged) = Applier::new(
+            connection,
+            checkpoint,
+            &meta.schema,
+            self.key.clone(),
+            self.progress.clone(),
+            facts.max_packet,
+        );
+        Ok(Prepared { applier, acknowledged, planner, stream })
+    }
+
+    /// Who owns which uuid: what the servers say, what the file says, what was noted before.
+    async fn learn_owners(
+        &self,
+        connection: &mut wire::Connection,
+        meta: &Meta,
+        facts: &TargetFacts,
+        source: &Source,
+    ) -> Result<Owners, Error> {
+        for (region, uuids) in &self.config.regions {
+            meta.note_uuids(connection, region, uuids, SaidBy::File).await?;
+        }
+        meta.note_uuids(connection, &self.config.to, &[facts.server_uuid], SaidBy::Servers).await?;
+        meta.note_uuids(connection, &self.config.from, &source.uuids, SaidBy::Servers).await?;
+        meta.owners(connection).await
+    }
+
+    /// The link's checkpoint, taken over; or its first, when it was never born. A link that has run and has no
+    /// checkpoint stops (**promise 5**): beginning at "now" would skip what lies between.
+    async fn checkpoint(
+        &self,
+        connection: &mut wire::Connection,
+        meta: &Meta,
+        source: &mut Source,
+    ) -> Result<Checkpoint, Error> {
+        if let Some(checkpoint) = Checkpoint::take_over(connection, &meta.schema, &self.key).await? {
+            return Ok(checkpoint);
+        }
+        let lost =
+            |evidence| Error::CheckpointLost { link: self.key.text(), schema: meta.schema.clone(), evidence };
+        if meta.is_born(connection, &self.key).await? {
+            return Err(lost("its birth record is there"));
+        }
+        if source.remembers_link {
+            return Err(lost("the relay remembers its acknowledgements"));
+        }
+        let start = source.executed().await?;
+        tracing::info!(link = self.key.text(), after = %start, "link begins");
+        meta.give_birth(connection, &self.key, &start).await?;
+        let born = Checkpoint::take_over(connection, &meta.schema, &self.key).await?;
+        born.ok_or_else(|| lost("it was just begun"))
+    }
+}
+
+struct Prepared {
+    applier: Applier,
+    acknowledged: tokio::sync::watch::Receiver<crate::position::SourcePosition>,
+    planner: Planner,
+    stream: Stream,
+}
+
+/// Waits for the three tasks. The first to end stops the reader; the others finish what they hold, so that a
+/// group in hand is committed and not left in doubt.
+async fn finish(tasks: &mut JoinSet<Result<(), Error>>, stop: &CancellationToken) -> Result<(), Error> {
+    let mut result = Ok(());
+    let mut deadline = None;
+    loop {
+        let next = match deadline {
+            None => tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    deadline = Some(tokio::time::Instant::now() + STOP_WITHIN);
+                    continue;
+                }
+                next = tasks.join_next() => next,
+            },
+            Some(at) => tokio::time::timeout_at(at, tasks.join_next()).await.unwrap_or(None),
+        };
+        let Some(ended) = next else { return result };
+        stop.cancel();
+        let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        // The first error is the cause; those of the others follow from it.
+        if result.is_ok() {
+            result = ended;
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    if let Some(remedy) = error.remedy() {
+        text.push_str(&format!(" (remedy: {remedy})"));
+    }
+    text
+}

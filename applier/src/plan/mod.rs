@@ -1,0 +1,304 @@
+//! From the stream's transactions to what the target is to do: groups, DDL, drops to be noted.
+//!
+//! Commits at once when nothing waits, and grows with the backlog: while the target is busy with one group, the
+//! next one gathers what arrives.
+//!
+//! **Promise 4** (no echo) and **promise 7** (a dropped transaction still moves the low-water mark): what is
+//! left out rides with the next group; when none comes, it is written down after ten seconds or 64 MiB, but
+//! only if something in it carried rows. A transaction that holds nothing but a checkpoint row never causes a
+//! write, so idle regions fall silent.
+
+mod passed;
+mod statements;
+mod work;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use binlog::row::TableMap;
+use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp};
+use binlog::{Event, EventKind, Gtid, GtidSet};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::catalog::{Catalog, TargetTable};
+use crate::group::{Group, Member};
+use crate::origin::{OriginError, Origins};
+use crate::position::SourcePosition;
+use crate::status::Progress;
+use crate::transaction::{Body, Item, Transaction};
+
+use passed::Passed;
+pub(crate) use work::{DdlWork, Delivery, Rules, Work};
+
+/// Decides about each transaction, in order.
+pub(crate) struct Planner {
+    rules: Rules,
+    origins: Origins,
+    catalog: Catalog,
+    progress: Progress,
+    group: Group,
+    passed: Passed,
+    /// XA transactions that are prepared and not yet committed, in the stream's order.
+    prepared: Vec<Prepared>,
+    ready: VecDeque<Work>,
+    ddl_done: Option<oneshot::Receiver<()>>,
+}
+
+/// The first half of an XA transaction.
+#[derive(Debug)]
+struct Prepared {
+    xid: String,
+    gtid: Gtid,
+    begin: SourcePosition,
+    rows: Vec<Event>,
+}
+
+impl Planner {
+    pub(crate) fn new(rules: Rules, origins: Origins, catalog: Catalog, progress: Progress) -> Self {
+        Self {
+            rules,
+            origins,
+            catalog,
+            progress,
+            group: Group::default(),
+            passed: Passed::default(),
+            prepared: Vec::new(),
+            ready: VecDeque::new(),
+            ddl_done: None,
+        }
+    }
+
+    /// Runs until the stream's end is closed (`Ok`) or a transaction can't be planned; hands over what was planned
+    /// before. Branches in order: take
+    /// what has arrived while there is room; hand over when the target is free; write down drops when due.
+    pub(crate) async fn run(
+        mut self,
+        mut from: mpsc::Receiver<Delivery>,
+        to: mpsc::Sender<Work>,
+    ) -> Result<(), Error> {
+        loop {
+            let has_work = !self.ready.is_empty() || !self.group.is_empty();
+            let has_room = self.ready.is_empty() && self.group.has_room(&self.rules.limits);
+            let persist_at = self.passed.due().filter(|_| !has_work);
+            tokio::select! {
+                biased;
+                delivery = from.recv(), if has_room => match delivery {
+                    Some((item, budget)) => if let Err(error) = self.take(item, budget).await {
+                        self.hand_over_all(&to).await;
+                        return Err(error);
+                    },
+                    None => {
+                        self.hand_over_all(&to).await;
+                        return Ok(());
+                    }
+                },
+                permit = to.reserve(), if has_work => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    if let Some(work) = self.next_work() {
+                        permit.send(work);
+                    }
+                    self.after_ddl().await;
+                }
+                () = sleep_until(persist_at), if persist_at.is_some() => {
+                    let passed = std::mem::take(&mut self.passed);
+                    self.ready.push_back(Work::Persist { covers: passed.covers, end: passed.end });
+                }
+            }
+        }
+    }
+
+    fn next_work(&mut self) -> Option<Work> {
+        self.ready
+            .pop_front()
+            .or_else(|| (!self.group.is_empty()).then(|| Work::Group(std::mem::take(&mut self.group))))
+    }
+
+    /// At the end, good or bad: what was planned is still done, so that a link stops at the transaction that
+    /// stops it and not somewhere before.
+    async fn hand_over_all(&mut self, to: &mpsc::Sender<Work>) {
+        while let Some(work) = self.next_work() {
+            if to.send(work).await.is_err() {
+                // The target's side has ended; it tells why.
+                return;
+            }
+        }
+    }
+
+    /// Nothing behind a DDL is planned before it is committed: definitions change.
+    async fn after_ddl(&mut self) {
+        if !self.ready.is_empty() {
+            return;
+        }
+        if let Some(done) = self.ddl_done.take() {
+            // An error means that the target's side has ended; it tells why.
+            _ = done.await;
+            self.catalog.forget();
+        }
+    }
+
+    fn close_group(&mut self) {
+        if !self.group.is_empty() {
+            self.ready.push_back(Work::Group(std::mem::take(&mut self.group)));
+        }
+    }
+
+    async fn take(&mut self, item: Item, budget: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
+        match item {
+            Item::Format(format) => {
+                self.close_group();
+                self.ready.push_back(Work::Format(format.normalised()));
+                Ok(())
+            }
+            Item::Transaction(transaction) => self.take_transaction(*transaction, budget).await,
+        }
+    }
+
+    async fn take_transaction(
+        &mut self,
+        t: Transaction,
+        budget: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
+        self.progress.received(&t.gtid, t.committed_at);
+        let origin = self.origin_of(&t)?;
+        if origin == self.rules.to {
+            self.progress.dropped_echo();
+            if matches!(t.body, Body::Statement(_) | Body::CreateSelect { .. }) {
+                // What the target altered comes back here: behind it rows have the new definition.
+                self.catalog.forget();
+            }
+            self.pass(&t);
+            return Ok(());
+        }
+        if origin != self.rules.from {
+            // In a mesh each region's own link brings its transactions.
+            self.progress.filtered();
+            self.pass(&t);
+            return Ok(());
+        }
+        match &t.body {
+            Body::Rows(events) => {
+                let events = self.keep(&t.gtid, events)?;
+                self.take_rows(t, events, budget).await
+            }
+            Body::Prepared { xid, rows } => {
+                let rows = self.keep(&t.gtid, rows)?;
+                // Its GTID stays out of the applied set until XA COMMIT: a restart is sent it again.
+                let (xid, gtid, begin) = (xid.clone(), t.gtid.clone(), t.begin.clone());
+                self.prepared.push(Prepared { xid, gtid, begin, rows });
+                self.progress.prepared();
+                Ok(())
+            }
+            Body::Statement(event) => {
+                let event = event.clone();
+                self.take_statement(t, &event, budget).await
+            }
+            Body::CreateSelect { create, rows } => {
+                let (create, rows) = (create.clone(), rows.clone());
+                self.take_ddl(t, create, rows)
+            }
+        }
+    }
+
+    fn keep(&self, gtid: &Gtid, events: &[Event]) -> Result<Vec<Event>, Error> {
+        let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
+        self.rules.filter.apply(events).map_err(malformed)
+    }
+
+    async fn take_rows(
+        &mut self,
+        t: Transaction,
+        events: Vec<Event>,
+        budget: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
+        if events.is_empty() {
+            self.progress.filtered();
+            self.pass(&t);
+            return Ok(());
+        }
+        let mut tables: Vec<Arc<TargetTable>> = Vec::new();
+        for map in events.iter().filter(|e| e.kind() == EventKind::TableMap) {
+            let table = self.catalog.fitting(map, &t.gtid).await?;
+            if !tables.iter().any(|known| Arc::ptr_eq(known, &table)) {
+                tables.push(table);
+            }
+        }
+        let covers = self.covers(&t);
+        let end = self.reached(&t);
+        let Transaction { gtid, committed_at, .. } = t;
+        self.group.push(Member { gtid, events, tables, covers, end, committed_at, _budget: budget });
+        Ok(())
+    }
+
+    /// The GTIDs that are done with this transaction: its own, and those passed over before it.
+    fn covers(&mut self, t: &Transaction) -> GtidSet {
+        let mut covers = std::mem::take(&mut self.passed).covers;
+        covers.insert(&t.gtid);
+        covers
+    }
+
+    /// How far the source's files are done with when this transaction is: never beyond the oldest prepared
+    /// one, or what is acknowledged could be purged and a restart would not be sent its rows again.
+    fn reached(&self, t: &Transaction) -> SourcePosition {
+        self.prepared.first().map_or(&t.end, |oldest| &oldest.begin).clone()
+    }
+
+    fn pass(&mut self, t: &Transaction) {
+        self.passed.covers.insert(&t.gtid);
+        self.passed.end = self.reached(t);
+        self.passed.bytes += t.bytes;
+        if self.carries_more_than_meta(t) {
+            self.passed.rows_since.get_or_insert_with(Instant::now);
+        }
+        self.progress.passed(&t.gtid);
+    }
+
+    fn carries_more_than_meta(&self, t: &Transaction) -> bool {
+        let is_foreign = |e: &Event| {
+            e.kind() == EventKind::TableMap
+                && TableMap::names_of(e).is_ok_and(|(database, _)| database != self.rules.meta_schema)
+        };
+        match &t.body {
+            Body::Rows(events) | Body::Prepared { rows: events, .. } => events.iter().any(is_foreign),
+            Body::Statement(_) | Body::CreateSelect { .. } => true,
+        }
+    }
+
+    fn origin_of(&mut self, t: &Transaction) -> Result<String, Error> {
+        let stamps = match &t.body {
+            Body::Rows(events) | Body::Prepared { rows: events, .. } => {
+                stamps(events, &self.rules.meta_schema)
+                    .map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?
+            }
+            Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
+        };
+        let uuid = t.gtid.uuid();
+        self.origins.tell(&self.rules.owners, uuid, &stamps).map_err(|error| match error {
+            OriginError::Unowned => Error::UnknownOrigin { gtid: t.gtid.clone(), uuid },
+            OriginError::Stamp(what) => Error::BadStamp { gtid: t.gtid.clone(), what },
+        })
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+/// The checkpoint rows that a transaction begins with.
+fn stamps(events: &[Event], meta_schema: &str) -> Result<Vec<Stamp>, binlog::EventError> {
+    let Some(first) = events.first() else { return Ok(Vec::new()) };
+    if first.kind() != EventKind::TableMap || TableMap::names_of(first)? != (meta_schema, CHECKPOINT_TABLE) {
+        return Ok(Vec::new());
+    }
+    let map = TableMap::parse(first)?;
+    let rows =
+        events[1..].iter().take_while(|e| e.kind().is_rows() && TableMap::id_of(e) == Some(map.table_id));
+    let mut stamps = Vec::new();
+    for event in rows {
+        stamps.extend(stamp::read(event, &map)?);
+    }
+    Ok(stamps)
+}

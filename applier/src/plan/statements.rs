@@ -1,0 +1,159 @@
+//! Statements in the stream: which are DDL for this link, which are each server's own affair, which end an XA
+//! transaction, and which stop the link.
+
+use binlog::event::Query;
+use binlog::{Event, Gtid};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{DdlWork, Planner, Prepared, Work};
+use crate::Error;
+use crate::ddl::{self, ObjectName, Statement};
+use crate::transaction::{Body, Transaction};
+
+impl Planner {
+    pub(super) async fn take_statement(
+        &mut self,
+        t: Transaction,
+        event: &Event,
+        budget: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
+        let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
+        let query = Query::parse(event).map_err(malformed)?;
+        let text = String::from_utf8_lossy(query.sql).into_owned();
+        match classify(&query) {
+            Statement::XaCommit | Statement::XaRollback => self.take_xa_end(t, &text, budget).await,
+            Statement::Dml => Err(Error::NotApplicable {
+                gtid: t.gtid.to_string(),
+                what: format!("rows were changed by a statement that is logged as text: {text}"),
+                remedy: "set binlog_format = ROW for the session that wrote it".into(),
+            }),
+            Statement::Unknown => Err(Error::NotApplicable {
+                gtid: t.gtid.to_string(),
+                what: format!("a statement that is not understood: {text}"),
+                remedy:
+                    "run it in the target if it belongs there, then skip it with twinlog link skip --gtid"
+                        .into(),
+            }),
+            statement => match self.concerns(&statement, &t.gtid, &text)? {
+                None => {
+                    self.progress.filtered();
+                    self.pass(&t);
+                    Ok(())
+                }
+                Some(object) if !self.rules.ddl => {
+                    Err(Error::DdlOff { gtid: t.gtid.clone(), object, statement: text })
+                }
+                Some(_) => {
+                    let event = event.clone();
+                    self.take_ddl(t, event, Vec::new())
+                }
+            },
+        }
+    }
+
+    /// What in step a statement is on, if anything.
+    fn concerns(&self, statement: &Statement, gtid: &Gtid, text: &str) -> Result<Option<String>, Error> {
+        let filter = &self.rules.filter;
+        match statement {
+            Statement::Tables(names) => {
+                let (inside, outside): (Vec<_>, Vec<_>) =
+                    names.iter().partition(|n| filter.keeps(&n.database, &n.name));
+                if let (Some(inside), Some(outside)) = (inside.first(), outside.first()) {
+                    return Err(Error::NotApplicable {
+                        gtid: gtid.to_string(),
+                        what: format!(
+                            "a statement on a table in step ({}) and on one that is not ({}): {text}",
+                            display(inside),
+                            display(outside)
+                        ),
+                        remedy:
+                            "do in the target what it does there, then skip it with twinlog link skip --gtid"
+                                .into(),
+                    });
+                }
+                Ok(inside.first().map(|name| display(name)))
+            }
+            // Views hold no rows: with ddl = false each region has its own.
+            Statement::Views(names) => {
+                Ok(names.iter().find(|n| self.rules.ddl && filter.touches(&n.database)).map(display))
+            }
+            Statement::Database(name) => {
+                Ok((self.rules.ddl && filter.touches(name)).then(|| format!("database {name}")))
+            }
+            Statement::DropDatabase(name) => Ok(filter.touches(name).then(|| format!("database {name}"))),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: Vec<Event>) -> Result<(), Error> {
+        if !rows.is_empty() || matches!(t.body, Body::CreateSelect { .. }) {
+            let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
+            let query = Query::parse(&event).map_err(malformed)?;
+            let text = String::from_utf8_lossy(query.sql).into_owned();
+            match self.concerns(&classify(&query), &t.gtid, &text)? {
+                None => {
+                    self.progress.filtered();
+                    self.pass(&t);
+                    return Ok(());
+                }
+                Some(object) if !self.rules.ddl => {
+                    return Err(Error::DdlOff { gtid: t.gtid.clone(), object, statement: text });
+                }
+                Some(_) => {}
+            }
+        }
+        self.close_group();
+        let covers = self.covers(&t);
+        let end = self.reached(&t);
+        let Transaction { gtid, committed_at, .. } = t;
+        let (done, wait) = oneshot::channel();
+        let ddl = Box::new(DdlWork { gtid, event, rows, covers, end, committed_at });
+        self.ready.push_back(Work::Ddl { ddl, done });
+        self.ddl_done = Some(wait);
+        Ok(())
+    }
+
+    /// `XA COMMIT` applies the prepared rows, `XA ROLLBACK` drops them; both GTIDs are done then.
+    async fn take_xa_end(
+        &mut self,
+        t: Transaction,
+        text: &str,
+        budget: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
+        let mut words = text.splitn(3, ' ').skip(1);
+        let commit = words.next().is_some_and(|word| word.eq_ignore_ascii_case("COMMIT"));
+        let xid = words.next().unwrap_or_default().trim();
+        let Some(at) = self.prepared.iter().position(|prepared| prepared.xid == xid) else {
+            if !commit {
+                self.pass(&t);
+                return Ok(());
+            }
+            return Err(Error::NotApplicable {
+                gtid: t.gtid.to_string(),
+                what: format!("it commits an XA transaction that was prepared before the link began: {xid}"),
+                remedy: "apply its rows by hand, then skip it with twinlog link skip --gtid".into(),
+            });
+        };
+        let Prepared { gtid, rows, .. } = self.prepared.remove(at);
+        self.passed.covers.insert(&gtid);
+        if !commit || rows.is_empty() {
+            self.progress.settled(&gtid);
+        }
+        if commit {
+            return self.take_rows(t, rows, budget).await;
+        }
+        self.pass(&t);
+        Ok(())
+    }
+}
+
+fn display(name: &ObjectName) -> String {
+    format!("{}.{}", name.database, name.name)
+}
+
+fn classify(query: &Query<'_>) -> Statement {
+    /// `sql_mode` bit: double quotes stand around names.
+    const ANSI_QUOTES: u64 = 4;
+    let ansi = query.settings().sql_mode.unwrap_or(0) & ANSI_QUOTES != 0;
+    ddl::classify(&String::from_utf8_lossy(query.sql), &String::from_utf8_lossy(query.database), ansi)
+}

@@ -1,0 +1,50 @@
+//! What a planner is told, is handed, and hands over.
+
+use binlog::{Event, Gtid, GtidSet};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::GroupLimits;
+use crate::filter::Filter;
+use crate::group::Group;
+use crate::origin::Owners;
+use crate::position::SourcePosition;
+use crate::transaction::Item;
+
+/// What the target is to do next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// How the row events that follow are laid out.
+    Format(Event),
+    /// Apply these transactions.
+    Group(Group),
+    /// Note that these were passed over.
+    Persist { covers: GtidSet, end: SourcePosition },
+    /// Run this statement; `done` is told when it is committed.
+    Ddl { ddl: Box<DdlWork>, done: oneshot::Sender<()> },
+}
+
+/// A statement to run under its original GTID.
+#[derive(Debug)]
+pub(crate) struct DdlWork {
+    pub(crate) gtid: Gtid,
+    pub(crate) event: Event,
+    /// The rows of `CREATE TABLE … SELECT`.
+    pub(crate) rows: Vec<Event>,
+    pub(crate) covers: GtidSet,
+    pub(crate) end: SourcePosition,
+    pub(crate) committed_at: u64,
+}
+
+/// A transaction with its share of the memory for transactions in flight.
+pub(crate) type Delivery = (Item, Option<OwnedSemaphorePermit>);
+
+/// What a planner is told.
+pub(crate) struct Rules {
+    pub(crate) filter: Filter,
+    pub(crate) meta_schema: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) ddl: bool,
+    pub(crate) limits: GroupLimits,
+    pub(crate) owners: Owners,
+}

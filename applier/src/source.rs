@@ -1,0 +1,247 @@
+//! The source's end of a link: attach to the relay (or to a MySQL server), and read.
+//!
+//! A relay is told from a server by `@@twinlog_region`, a variable that no server has. What a link wants of it
+//! beyond the protocol of replicas it asks as such variables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use binlog::{Event, FormatDescription, GtidSet};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wire::{AckSender, Checksum, Connection, DumpFlags, EventStream, ReplicaOptions};
+
+use crate::origin::LinkKey;
+use crate::plan::Delivery;
+use crate::position::SourcePosition;
+use crate::transaction::{Assembler, Item};
+use crate::{Config, Error};
+
+/// How often an idle source shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Acknowledgements are sent no more often than this: they only move a purge floor.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(200);
+/// Memory for transactions read and not yet committed, KiB. A larger transaction takes all of it.
+const IN_FLIGHT_KIB: u32 = 64 << 10;
+/// And how many of them, whatever their size.
+pub(crate) const IN_FLIGHT: usize = 4096;
+/// Unknown system variable.
+const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+
+/// A connection to the source, before the dump.
+pub(crate) struct Source {
+    connection: Connection,
+    is_relay: bool,
+    /// GTID uuids of the region's servers, as far as the source knows them.
+    pub(crate) uuids: Vec<Uuid>,
+    /// Does the relay remember an acknowledgement of this link?
+    pub(crate) remembers_link: bool,
+}
+
+impl Source {
+    /// Connects and finds out what answers.
+    pub(crate) async fn connect(config: &Config, link: &LinkKey) -> Result<Self, Error> {
+        let connection = Connection::connect(&config.source).await.map_err(Error::source("connecting"))?;
+        let mut source = Self { connection, is_relay: true, uuids: Vec::new(), remembers_link: false };
+        let name = format!("SET @twinlog_link = {}", crate::sql::text(&link.text()));
+        source.connection.execute(name).await.map_err(Error::source("presenting itself"))?;
+        match source.variable("twinlog_region").await {
+            Ok(region) => source.check_relay(config, region).await?,
+            Err(wire::Error::Server(error)) if error.code == ER_UNKNOWN_SYSTEM_VARIABLE => {
+                source.is_relay = false;
+                let uuid =
+                    source.variable("global.server_uuid").await.map_err(Error::source("asking its uuid"))?;
+                source.uuids = parse_uuids(&uuid);
+            }
+            Err(error) => return Err(Error::source("asking its region")(error)),
+        }
+        Ok(source)
+    }
+
+    async fn check_relay(&mut self, config: &Config, region: String) -> Result<(), Error> {
+        let failed = Error::source("asking the relay");
+        let sync = self.variable("twinlog_sync").await.map_err(&failed)?;
+        if region != config.from || sync != config.sync {
+            return Err(Error::WrongRelay {
+                address: config.source.address.clone(),
+                serves: region,
+                sync,
+                wanted: format!("region {} of sync {}", config.from, config.sync),
+            });
+        }
+        self.uuids = parse_uuids(&self.variable("twinlog_source_uuids").await.map_err(&failed)?);
+        if self.uuids.is_empty() {
+            return Err(Error::RelayNotReady);
+        }
+        let acknowledged = self.variable("twinlog_link_acknowledged").await.map_err(&failed)?;
+        self.remembers_link = acknowledged == "1";
+        Ok(())
+    }
+
+    async fn variable(&mut self, name: &str) -> Result<String, wire::Error> {
+        self.connection.query_rows(format!("SELECT @@{name}")).await?.single_text()
+    }
+
+    /// Everything the source server has committed now: behind it a link without initial copy begins. The
+    /// relay asks its own source; what it does not hold is not missed, so its purged set is added.
+    pub(crate) async fn executed(&mut self) -> Result<GtidSet, Error> {
+        let failed = Error::source("asking what it has executed");
+        let name = if self.is_relay { "twinlog_source_gtid_executed" } else { "global.gtid_executed" };
+        let executed = self.variable(name).await.map_err(&failed)?;
+        let purged = self.variable("global.gtid_purged").await.map_err(&failed)?;
+        let parse = |text: &str| text.parse::<GtidSet>().map_err(|_| Error::RelayNotReady);
+        let mut set = parse(&executed)?;
+        set.union_with(&parse(&purged)?);
+        Ok(set)
+    }
+
+    /// Asks for everything behind `applied`.
+    pub(crate) async fn dump(
+        mut self,
+        config: &Config,
+        link: &LinkKey,
+        applied: &GtidSet,
+    ) -> Result<Stream, Error> {
+        let options = ReplicaOptions {
+            server_id: config.server_id,
+            // The same wherever the applier runs: a source ends an older dump of the same uuid.
+            uuid: Uuid::new_v5(&Uuid::NAMESPACE_OID, link.text().as_bytes()),
+            report_host: config.link.clone(),
+            report_port: 0,
+            heartbeat_period: HEARTBEAT,
+            semi_sync: self.is_relay,
+            user_variables: vec![("twinlog_link".into(), link.text())],
+        };
+        let info = self.connection.register_replica(&options).await.map_err(Error::source("registering"))?;
+        if info.gtid_mode != "ON" {
+            return Err(Error::Setting {
+                server: "source",
+                name: "gtid_mode",
+                value: info.gtid_mode,
+                wanted: "ON",
+            });
+        }
+        let dump = self.connection.dump_gtid(&applied.to_wire(), DumpFlags::NONE).await;
+        let (events, acknowledge) = dump.map_err(Error::source("asking for events"))?.split();
+        let checksummed = info.checksum == Checksum::Crc32;
+        Ok(Stream { events, acknowledge, format: None, checksummed, applied: applied.clone() })
+    }
+}
+
+fn parse_uuids(list: &str) -> Vec<Uuid> {
+    list.split(',').filter_map(|uuid| Uuid::try_parse(uuid.trim()).ok()).collect()
+}
+
+/// Events on their way.
+pub(crate) struct Stream {
+    events: EventStream,
+    acknowledge: AckSender,
+    format: Option<FormatDescription>,
+    /// Before the first format description: do events carry checksums?
+    checksummed: bool,
+    applied: GtidSet,
+}
+
+impl Stream {
+    /// Reads until `stop` (`Ok`) or an error, handing over whole transactions. `acknowledged` tells what the
+    /// checkpoint covers: only that is acknowledged, by **promise 7**.
+    pub(crate) async fn run(
+        self,
+        to: mpsc::Sender<Delivery>,
+        acknowledged: watch::Receiver<SourcePosition>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let Self { events, acknowledge, format, checksummed, applied } = self;
+        let reader = Reader { events, format, checksummed, applied, assembler: Assembler::default() };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            result = reader.run(to) => result,
+            result = send_acknowledgements(acknowledge, acknowledged) => result,
+        }
+    }
+}
+
+struct Reader {
+    events: EventStream,
+    format: Option<FormatDescription>,
+    checksummed: bool,
+    applied: GtidSet,
+    assembler: Assembler,
+}
+
+impl Reader {
+    async fn run(mut self, to: mpsc::Sender<Delivery>) -> Result<(), Error> {
+        let budget = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
+        loop {
+            let incoming = match self.events.next().await {
+                Ok(incoming) => incoming,
+                Err(error) => return Err(self.ended(error)),
+            };
+            let event = self.read(incoming.event)?;
+            let Some(item) = self.assembler.push(&event)? else { continue };
+            let permit = match &item {
+                Item::Format(format) => {
+                    self.format = Some(format.clone());
+                    None
+                }
+                Item::Transaction(t) => {
+                    let kib = u32::try_from(t.bytes / 1024 + 1).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB);
+                    // The semaphore is never closed.
+                    budget.clone().acquire_many_owned(kib).await.ok()
+                }
+            };
+            if to.send((item, permit)).await.is_err() {
+                // The planner has ended; it tells why.
+                return Ok(());
+            }
+        }
+    }
+
+    /// Frames an event and verifies its checksum.
+    fn read(&self, bytes: bytes::Bytes) -> Result<Event, Error> {
+        let event = match &self.format {
+            Some(format) => format.read_event(bytes),
+            // The rotate event before the first format description.
+            None if self.checksummed => Event::new(bytes),
+            None if bytes.get(4) == Some(&15) => Event::new(bytes),
+            None => Event::from_unchecksummed(&bytes),
+        };
+        event.map_err(|source| Error::Event { gtid: "in the stream".into(), source })
+    }
+
+    fn ended(&self, error: wire::Error) -> Error {
+        // 1236: the source no longer has what is asked for, or can't go on reading its log.
+        let gone = matches!(&error, wire::Error::Server(e) if e.code == 1236 && e.message.contains("purged"));
+        if gone {
+            return Error::Purged { missing: missing_in(&error, &self.applied), source: error };
+        }
+        Error::source("reading the stream")(error)
+    }
+}
+
+/// The missing set, where the message names it between quotes.
+fn missing_in(error: &wire::Error, applied: &GtidSet) -> GtidSet {
+    let text = error.to_string();
+    let sets = text.split('\'').filter_map(|part| part.parse::<GtidSet>().ok());
+    sets.map(|set| set.minus(applied)).find(|set| !set.is_empty()).unwrap_or_default()
+}
+
+async fn send_acknowledgements(
+    mut sender: AckSender,
+    mut acknowledged: watch::Receiver<SourcePosition>,
+) -> Result<(), Error> {
+    loop {
+        let at = acknowledged.borrow_and_update().clone();
+        if !at.file.is_empty() {
+            let sent = sender.acknowledge(at.file.as_bytes(), at.position).await;
+            sent.map_err(Error::source("acknowledging"))?;
+        }
+        tokio::time::sleep(ACKNOWLEDGE_EVERY).await;
+        if acknowledged.changed().await.is_err() {
+            // The applier has ended; it tells why.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Side-by-side benchmarks: a source, a stock MySQL replica and Twinlog on one machine, in one run, with the same
+//! durability everywhere. README.md says how to read the results.
+
+mod catch_up;
+mod load;
+mod ratio;
+mod relay;
+mod stage;
+mod sync;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Benchmarks of Twinlog against MySQL's own tools.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A backlog of transactions: MySQL's own replica with 4 workers against relay and applier.
+    CatchUp(catch_up::Options),
+    /// The relay: pulling into its durable log against `mysqlbinlog --raw`, and serving from it.
+    Relay(relay::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::CatchUp(options) => catch_up::run(options).await,
+        Command::Relay(options) => relay::run(options).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

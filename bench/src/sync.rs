@@ -1,0 +1,117 @@
+//! Twinlog as a user runs it: a configuration file, a relay process, an applier process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use binlog::GtidSet;
+use mysql_async::prelude::Queryable;
+use twinlog::local_mysql::{Server, free_port};
+
+use crate::stage::{PASSWORD, USER, root, twinlog};
+
+/// A sync of one direction.
+pub(crate) struct Sync {
+    pub(crate) folder: PathBuf,
+    file: PathBuf,
+    pub(crate) relay_port: u16,
+    children: Vec<Child>,
+}
+
+impl Sync {
+    /// Writes the configuration. `start` is what lies before an empty relay log; `target` may be absent when only
+    /// the relay is run.
+    pub(crate) fn new(folder: &Path, source: u16, target: Option<u16>, start: &str) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("secret"), PASSWORD)?;
+        let relay_port = free_port().context("no free port")?;
+        let region = |name: &str, port: u16| {
+            format!(
+                "[region.{name}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\nmysql.password_file = \"secret\"\n"
+            )
+        };
+        let mut text = format!(
+            "[sync]\nname = \"bench\"\ntables = [\"sbtest.*\"]\nstate_dir = \"state\"\n{}",
+            region("eu", source)
+        );
+        text.push_str(&format!(
+            "relay.listen = \"127.0.0.1:{relay_port}\"\nrelay.user = \"link\"\nrelay.password_file = \"secret\"\n\
+             relay.dir = \"relay\"\nrelay.start = \"{start}\"\n"
+        ));
+        if let Some(port) = target {
+            text.push_str(&region("us", port));
+            text.push_str("[link.eu-us]\nfrom = \"eu\"\nto = \"us\"\n");
+        }
+        let file = folder.join("twinlog.toml");
+        fs::write(&file, text)?;
+        Ok(Self { folder: folder.into(), file, relay_port, children: Vec::new() })
+    }
+
+    pub(crate) fn start_relay(&mut self) -> Result<()> {
+        self.spawn(&["relay", "--region", "eu"])
+    }
+
+    pub(crate) fn start_applier(&mut self) -> Result<()> {
+        self.spawn(&["applier", "--link", "eu-us"])
+    }
+
+    fn spawn(&mut self, arguments: &[&str]) -> Result<()> {
+        let log = fs::File::create(self.folder.join(format!("{}.log", arguments[0])))?;
+        let child = Command::new(twinlog()?)
+            .args(arguments)
+            .arg("-c")
+            .arg(&self.file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.children.push(child);
+        Ok(())
+    }
+
+    /// Fails with the log of a process that has ended by itself.
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
+        for child in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+                bail!("twinlog ended ({status}): {}{}", read("relay.log"), read("applier.log"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the processes.
+    pub(crate) fn stop(&mut self) {
+        for mut child in self.children.drain(..).rev() {
+            // One that has ended by itself is as good.
+            _ = child.kill();
+            _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Sync {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits until the target's checkpoint covers `wanted`.
+pub(crate) async fn wait_applied(target: &Server, wanted: &GtidSet, within: Duration) -> Result<()> {
+    let mut conn = root(target).await?;
+    let deadline = Instant::now() + within;
+    while Instant::now() < deadline {
+        let rows: Result<Vec<String>, _> = conn.query("SELECT gtid_set FROM twinlog.checkpoint").await;
+        let mut applied = GtidSet::new();
+        for row in rows.unwrap_or_default() {
+            applied.union_with(&row.parse()?);
+        }
+        if applied.contains_all(wanted) {
+            return Ok(conn.disconnect().await?);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bail!("the target has not applied {wanted} within {within:?}")
+}

@@ -1,0 +1,16 @@
+//! Rows in the log: the table map that describes them, and their images.
+
+mod column;
+mod decimal;
+mod rows_event;
+mod table_map;
+mod temporal;
+mod value;
+
+pub use column::{Column, ColumnType};
+pub use rows_event::{Image, RowChange, RowsEvent, STATEMENT_END};
+pub use table_map::TableMap;
+pub use value::Value;
+
+#[cfg(test)]
+mod tests;

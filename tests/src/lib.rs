@@ -1,0 +1,50 @@
+//! The harness: two regions with everything beside them, told as a story.
+//!
+//! ```text
+//! Pair ─┬─ Region eu, us     a real mysqld each, with accounts of exactly the documented privileges
+//!       ├─ Proxy per link    between a relay and the applier that reads it: cut, hold, delay
+//!       ├─ TwinlogProcess x4 the real binary: relay eu, relay us, applier eu-us, applier us-eu
+//!       └─ status, compare   what the processes say, what the tables hold
+//! Workload                   seeded writers in both regions that know what they committed
+//! ```
+//!
+//! Everything here panics with a readable text where it can't go on: it is for tests. When a test panics, the end of
+//! every process's log is printed. Whatever was started ends when its owner is dropped, and when the test process is
+//! killed.
+
+mod accounts;
+mod binary;
+mod checkpoint;
+mod compare;
+mod config;
+mod known;
+mod lone_relay;
+mod pair;
+mod ports;
+mod process;
+mod proxy;
+mod proxy_rules;
+mod region;
+mod schema;
+mod seed;
+mod slots;
+mod status;
+mod stock_replica;
+mod wait;
+mod workload;
+mod writer;
+
+pub use binary::{Finished, twinlog};
+pub use compare::{difference, tables_in_step};
+pub use config::SyncFile;
+pub use lone_relay::{LINK, LoneRelay, Sources};
+pub use pair::{Pair, PairOptions};
+pub use process::{Process, TwinlogProcess};
+pub use proxy::Proxy;
+pub use region::{Region, RegionOptions, installation};
+pub use seed::seed;
+pub use slots::{Slot, take_slot};
+pub use status::{LinkStatus, SyncStatus};
+pub use stock_replica::{complaints, error_log, replica_state, replicate, replicate_relay, wait_equal};
+pub use wait::until;
+pub use workload::{Committed, Pace, Workload};

@@ -1,0 +1,77 @@
+//! What `twinlog status --json` says.
+
+use serde_json::Value;
+
+/// The whole answer.
+#[derive(Clone, Debug)]
+pub struct SyncStatus {
+    /// The exit code of the command.
+    pub code: i32,
+    json: Value,
+}
+
+/// One link of it.
+#[derive(Clone, Debug)]
+pub struct LinkStatus(Value);
+
+impl SyncStatus {
+    /// Reads what the command printed.
+    pub(crate) fn parse(code: i32, text: &str) -> Result<Self, String> {
+        let json = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}: {text}"))?;
+        Ok(Self { code, json })
+    }
+
+    /// A link by its name.
+    pub fn link(&self, name: &str) -> Result<LinkStatus, String> {
+        named(&self.json["links"], "link", name)
+            .map(LinkStatus)
+            .ok_or(format!("no link {name} in {}", self.json))
+    }
+
+    /// The state of a relay by its region.
+    pub fn relay(&self, region: &str) -> Result<LinkStatus, String> {
+        let found = named(&self.json["relays"], "region", region).map(LinkStatus);
+        found.ok_or(format!("no relay {region} in {}", self.json))
+    }
+
+    /// All of it, for messages.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+}
+
+impl LinkStatus {
+    /// `connecting`, `running`, `waiting`, `failed`, `unreachable`, …
+    pub fn state(&self) -> &str {
+        self.0["state"].as_str().unwrap_or("")
+    }
+
+    /// A field that is text; empty when it is not there.
+    pub fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or("")
+    }
+
+    /// A field that counts.
+    pub fn count(&self, field: &str) -> u64 {
+        self.0[field].as_u64().unwrap_or_else(|| panic!("no count {field} in {}", self.0))
+    }
+
+    /// The last error; empty when there is none.
+    pub fn last_error(&self) -> &str {
+        self.text("last_error")
+    }
+
+    /// All of it, for messages.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+}
+
+/// The element that carries this name: of a list, or of a map by name.
+fn named(list: &Value, key: &str, name: &str) -> Option<Value> {
+    match list {
+        Value::Array(items) => items.iter().find(|i| i[key] == name || i["name"] == name).cloned(),
+        Value::Object(map) => map.get(name).cloned(),
+        _ => None,
+    }
+}

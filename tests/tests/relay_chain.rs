@@ -1,0 +1,67 @@
+//! Relays in a row: each the source of the next.
+
+use std::time::Duration;
+
+use harness::{
+    LoneRelay, Pace, Region, RegionOptions, Sources, Workload, replicate_relay, seed, take_slot, wait_equal,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_relays_in_a_row_give_a_replica_everything_though_the_middle_one_is_killed() {
+    let _slot = take_slot().await;
+    let [source, replica] =
+        Region::start_all([("eu", 1), ("replica", 33)].map(|(name, server_id)| RegionOptions {
+            name,
+            server_id,
+            extra_args: Vec::new(),
+        }));
+    Workload::prepare_in(&source).await;
+    let workload = Workload::start_in(&[&source], seed(), Pace::Full);
+    workload.wait_for_more(50).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lines = |id: &'static str| [r#"relay.start = "oldest""#, id, "relay.semi_sync = true"];
+    let first_source = Sources::servers(&[&source]).await;
+    let mut first = LoneRelay::new(folder.path(), "first", &first_source, &lines("relay.server_id = 501"));
+    first.start_and_wait().await;
+    let second_source = Sources::relay(&first);
+    let mut second = LoneRelay::new(folder.path(), "second", &second_source, &lines("relay.server_id = 502"));
+    second.start_and_wait().await;
+    let third_source = Sources::relay(&second);
+    let mut third = LoneRelay::new(folder.path(), "third", &third_source, &lines("relay.server_id = 503"));
+    third.start_and_wait().await;
+    replicate_relay(&replica, &third, "SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1").await;
+    for round in 0..4 {
+        workload.wait_for_more(60).await;
+        source.run("FLUSH BINARY LOGS").await;
+        second.kill9();
+        if round % 2 == 1 {
+            // Long enough for the third to look for it a few times.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        second.start();
+    }
+    workload.wait_for_more(60).await;
+    let committed = workload.stop().await;
+    wait_equal(&source, &replica).await;
+    committed.assert_in(&replica).await;
+    // Files and positions are the source's, all the way.
+    let executed = source.executed().await;
+    let (file, position): (String, u64) = {
+        let row: (String, u64, String, String, String) = source.row("SHOW BINARY LOG STATUS").await;
+        (row.0, row.1)
+    };
+    for relay in [&first, &second, &third] {
+        relay.wait_durable(&executed).await;
+        let rows = relay.connect().await.query_rows("SHOW BINARY LOG STATUS").await.expect("an answer");
+        let row = rows.first().expect("a row");
+        let place = (row.text("File").expect("a file"), row.parse::<u64>("Position").expect("a position"));
+        assert_eq!(place, (file.clone(), position));
+        let uuids =
+            relay.connect().await.query_rows("SELECT @@twinlog_source_uuids").await.expect("an answer");
+        let of_source: String = source.row("SELECT @@server_uuid").await;
+        assert!(
+            uuids.single_text().expect("a text").contains(&of_source),
+            "the region's own uuid is handed on"
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! The command line.
+
+mod log;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::logging::{LogOptions, Speaker};
+
+pub(crate) use log::{
+    EventsArgs, ExportArgs, LogAction, LogArgs, LogPlace, LookArgs, OwnLog, PurgeArgs, RangeArgs, RepairArgs,
+};
+
+/// Keeps MySQL databases in several regions in step while applications write in all of them.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage or configuration."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) logging: LogOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Two throw-away MySQL servers, both directions, sample writes: nothing to configure
+    Demo(DemoArgs),
+    /// Prechecks: every problem with the SQL that fixes it; changes nothing
+    Check(FileArgs),
+    /// Run every relay and applier of the file on this host, supervised
+    Up(UpArgs),
+    /// Run one region's relay
+    Relay(RelayArgs),
+    /// Run one link's applier
+    Applier(ApplierArgs),
+    /// How every link is doing
+    Status(StatusArgs),
+    /// Start, stop, pause, resume, reset, delete a link, or skip one of its transactions
+    Link(LinkArgs),
+    /// Compare the regions, and repair on request
+    Verify(VerifyArgs),
+    /// The recorded conflicts
+    Conflicts(OutputArgs),
+    /// The relay log, offline or live
+    Log(LogArgs),
+}
+
+impl Command {
+    /// Who logs when this command runs.
+    pub(crate) fn speaker(&self) -> Speaker {
+        let name = match self {
+            Self::Demo(_) => "demo".into(),
+            Self::Check(_) => "check".into(),
+            Self::Up(_) => "up".into(),
+            Self::Relay(args) => format!("relay {}", args.region),
+            Self::Applier(args) => format!("applier {}", args.link),
+            Self::Status(_) => "status".into(),
+            Self::Link(_) => "link".into(),
+            Self::Verify(_) => "verify".into(),
+            Self::Conflicts(_) => "conflicts".into(),
+            Self::Log(_) => "log".into(),
+        };
+        Speaker { name, quiet: matches!(self, Self::Demo(_) | Self::Status(_) | Self::Log(_)) }
+    }
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long the writers write
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) seconds: u64,
+    /// Leave everything running until Ctrl-C, and say how to connect
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Transactions a second that each region's writer aims at
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+}
+
+/// `up`
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Only what stands beside this region: its relay and the appliers that write into it (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: Vec<String>,
+}
+
+/// What `relay` and `applier` share.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProcessArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// How long an unreachable server is tried at the start
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) start_timeout: Duration,
+    /// End with exit code 1 on a definite error, instead of staying alive in state `failed`
+    #[arg(long)]
+    pub(crate) exit_on_failure: bool,
+    /// End when standard input closes
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_parent: bool,
+}
+
+/// `relay`
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+    /// The region whose MySQL is read
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: String,
+}
+
+/// `applier`
+#[derive(Debug, Args)]
+pub(crate) struct ApplierArgs {
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+    /// The link to apply
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: String,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Again every second, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// A file, and the form of the answer.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `link`
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    #[command(subcommand)]
+    pub(crate) action: LinkAction,
+}
+
+/// What to do with a link.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LinkAction {
+    /// Start it
+    Start(LinkTarget),
+    /// Stop it
+    Stop(LinkTarget),
+    /// Hold it where it is
+    Pause(LinkTarget),
+    /// Let it go on
+    Resume(LinkTarget),
+    /// Make a new beginning
+    Reset(LinkTarget),
+    /// Remove it and its metadata
+    Delete(LinkTarget),
+    /// Get past one transaction that can't be applied
+    Skip {
+        #[command(flatten)]
+        target: LinkTarget,
+        /// The transaction
+        #[arg(long)]
+        gtid: String,
+    },
+}
+
+/// Which link.
+#[derive(Debug, Args)]
+pub(crate) struct LinkTarget {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// The link
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: String,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Make the other regions equal to this one
+    #[arg(long, value_name = "FROM")]
+    pub(crate) repair: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        for line in [
+            "demo --seconds 5 --keep",
+            "check -c f",
+            "up -c f --log-format json",
+            "relay -c f --region eu",
+            "applier -c f --link eu-us --exit-on-failure --start-timeout 5s",
+            "status -c f --json --watch",
+            "link skip -c f --link eu-us --gtid 3e11fa47-71ca-11e1-9e33-c80aa9429562:7",
+            "link reset -c f --link eu-us",
+            "verify -c f --repair eu --json",
+            "conflicts -c f --json",
+            "log list -c f --region eu --json",
+            "log list --dir d",
+            "log events --dir d --gtids 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7 --since 10m --rows --json",
+            "log check --dir d",
+            "log repair -c f --region eu",
+            "log export --dir d --since 2026-11-20T10:00:00Z --until 1h -o out.binlog",
+            "log purge -c f --region eu --older-than 24h --dry-run",
+            "log purge -c f --region eu --up-to 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
+        ] {
+            let words = ["twinlog"].into_iter().chain(line.split(' '));
+            Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        assert!(matches!(Cli::parse_from(["twinlog", "demo"]).command, Command::Demo(d) if d.seconds == 30));
+        assert_eq!(Cli::try_parse_from(["twinlog", "relay"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_log_is_named_in_one_way_and_only_its_own_region_changes_it() {
+        for line in [
+            "log list",
+            "log list -c f",
+            "log list -c f --region eu --dir d",
+            "log list --dir d --region eu",
+            "log repair --dir d",
+            "log purge --dir d --older-than 1h",
+            "log purge -c f --region eu",
+            "log purge -c f --region eu --force --older-than 1h",
+            "log events --dir d --gtids x",
+            "log events --dir d --gtids ,",
+            "log events --dir d --since yesterday",
+            "log export --dir d",
+        ] {
+            let words = ["twinlog"].into_iter().chain(line.split(' '));
+            assert_eq!(Cli::try_parse_from(words).map(|_| ()).map_err(|e| e.exit_code()), Err(2), "{line}");
+        }
+    }
+}

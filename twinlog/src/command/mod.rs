@@ -1,0 +1,45 @@
+//! The commands, one file each.
+
+mod applier;
+mod demo;
+mod log;
+mod relay;
+mod service;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use twinlog::config::{self, File};
+
+use crate::cli::{Cli, Command, FileArgs};
+use crate::failure::Failure;
+
+/// Runs the command of the command line.
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Demo(args) => demo::run(args, &cli.logging).await,
+        Command::Up(args) => up::run(args, &cli.logging).await,
+        Command::Relay(args) => relay::run(args).await,
+        Command::Applier(args) => applier::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Check(_) => Err(not_yet("check")),
+        Command::Link(_) => Err(not_yet("link")),
+        Command::Verify(_) => Err(not_yet("verify")),
+        Command::Conflicts(_) => Err(not_yet("conflicts")),
+        Command::Log(args) => log::run(args).await,
+    }
+}
+
+fn not_yet(command: &str) -> Failure {
+    Failure::usage(format!("not supported yet: twinlog {command}"))
+}
+
+/// Reads the configuration; its warnings go to the log.
+fn load(args: &FileArgs) -> Result<File, Failure> {
+    let file = config::load(&args.config)?;
+    for warning in &file.warnings {
+        tracing::warn!(file = %file.path.display(), line = warning.line, key = warning.key, "{}", warning.message);
+    }
+    Ok(file)
+}

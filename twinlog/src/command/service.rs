@@ -1,0 +1,168 @@
+//! One relay or one applier as a process: started with patience, watched over the admin API, ended in good order.
+//!
+//! ```text
+//! admin listens ─▶ build ──ok──▶ run ──shutdown──▶ exit 0
+//!                  │   ▲           └─definite error─▶ state `failed`, admin still answers ─shutdown─▶ exit 1
+//!        transient │   │ back-off       (after a failed flush, or with --exit-on-failure: exit 1 at once)
+//!                  └───┘ until --start-timeout, then exit 1; a definite error: exit 1 at once;
+//!                        an applier must also have found its source by then
+//! ```
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use twinlog::config::Admin;
+
+use crate::admin::{self, Board, Kind, Reader};
+use crate::cli::ProcessArgs;
+use crate::failure::{Diagnosis, Failure};
+use crate::shutdown::Shutdown;
+
+/// From the signal until a relay or applier must have ended: a group in hand is committed well within it.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two attempts to start, before jitter; a server that restarts takes a few of them.
+const START_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often is looked whether it has come to run.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A relay or an applier.
+pub(super) trait Service: Sized + Send {
+    /// What it is told.
+    type Config: Clone + Send;
+    /// What can go wrong with it.
+    type Error: Diagnosis + Send + 'static;
+
+    /// Must it have come to run within the start timeout? What a relay has on disk it serves without its source; an
+    /// applier that has never found its source has nothing to do.
+    const MUST_COME_TO_RUN: bool;
+
+    /// Checks and opens everything.
+    async fn build(config: Self::Config) -> Result<Self, Self::Error>;
+    /// Reads its state.
+    fn reader(&self) -> Reader;
+    /// Runs until shutdown or a definite error.
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Self::Error>;
+}
+
+/// Which process this is.
+pub(super) struct Plan {
+    pub(super) sync: String,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// The addresses it needs, for errors.
+    pub(super) reaches: Vec<String>,
+    pub(super) admin: Admin,
+    pub(super) state_dir: PathBuf,
+    pub(super) args: ProcessArgs,
+}
+
+impl Plan {
+    fn did_not_start(&self) -> String {
+        format!("{} {} did not start (it needs {})", self.kind, self.name, self.reaches.join(", "))
+    }
+}
+
+/// Runs the process to its end.
+pub(super) async fn run<S: Service>(plan: Plan, config: S::Config) -> Result<ExitCode, Failure> {
+    let mut tasks = JoinSet::new();
+    let shutdown = Shutdown::on_signals(&mut tasks)?;
+    if plan.args.exit_with_parent {
+        shutdown.on_closed_input()?;
+    }
+    let board = Board::new(&plan.sync, plan.kind, &plan.name);
+    let listener = admin::Listener::bind(&plan.admin, &plan.state_dir, plan.kind, &plan.name).await?;
+    tracing::info!(kind = %plan.kind, name = plan.name, admin = %listener.address(), "starting");
+    tasks.spawn(listener.serve(board.clone(), shutdown.now.child_token()));
+
+    let result = Box::pin(start_and_run::<S>(&plan, config, &board, &shutdown)).await;
+    // Ends the admin listener, which withdraws what it published.
+    tasks.shutdown().await;
+    result
+}
+
+async fn start_and_run<S: Service>(
+    plan: &Plan,
+    config: S::Config,
+    board: &Board,
+    shutdown: &Shutdown,
+) -> Result<ExitCode, Failure> {
+    let deadline = Instant::now() + plan.args.start_timeout;
+    let started = tokio::select! {
+        biased;
+        () = shutdown.token.cancelled() => return Ok(ExitCode::SUCCESS),
+        started = start::<S>(plan, config, board, deadline) => started,
+    };
+    let service = started?;
+    board.runs(service.reader());
+    tracing::info!(kind = %plan.kind, name = plan.name, "built");
+    let ended = tokio::select! {
+        biased;
+        ended = service.run(shutdown.token.child_token()) => ended,
+        failure = never_runs(plan, board, deadline), if S::MUST_COME_TO_RUN => return Err(failure),
+        () = shutdown.deadline(SHUTDOWN_DEADLINE) => {
+            return Err(Failure::failed(format!(
+                "{} {} did not end within {} s and was cut off", plan.kind, plan.name, SHUTDOWN_DEADLINE.as_secs()
+            )));
+        }
+    };
+    let Err(error) = ended else {
+        if !shutdown.token.is_cancelled() {
+            return Err(Failure::failed(format!("{} {} ended without being told to", plan.kind, plan.name)));
+        }
+        tracing::info!(kind = %plan.kind, name = plan.name, "ended");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let failure = Failure::from_diagnosis(&format!("{} {} failed", plan.kind, plan.name), &error);
+    if plan.args.exit_on_failure || error.must_end() {
+        return Err(failure);
+    }
+    tracing::error!(kind = %plan.kind, name = plan.name, error = failure.line(), "failed; staying for status");
+    board.failed(failure.line());
+    shutdown.token.cancelled().await;
+    Err(failure)
+}
+
+/// Returns when the deadline has passed, it has not come to run yet, and it says why; never once it has run.
+async fn never_runs(plan: &Plan, board: &Board, deadline: Instant) -> Failure {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let status = board.report().status;
+        if status.state() == "running" {
+            return std::future::pending().await;
+        }
+        if let (true, Some(error)) = (Instant::now() >= deadline, status.last_error()) {
+            return Failure::from_text(&plan.did_not_start(), error);
+        }
+    }
+}
+
+/// Builds it; what may go away by itself is tried again until the start timeout.
+async fn start<S: Service>(
+    plan: &Plan,
+    config: S::Config,
+    board: &Board,
+    deadline: Instant,
+) -> Result<S, Failure> {
+    let doing = plan.did_not_start();
+    loop {
+        let error = match Box::pin(S::build(config.clone())).await {
+            Ok(service) => return Ok(service),
+            Err(error) => error,
+        };
+        let failure = Failure::from_diagnosis(&doing, &error);
+        let pause = START_PAUSE.mul_f64(rand::rng().random_range(0.5..1.5));
+        if !error.may_pass() || Instant::now() + pause >= deadline {
+            return Err(failure);
+        }
+        tracing::warn!(kind = %plan.kind, name = plan.name, error = failure.line(), "cannot start yet");
+        board.waits(failure.line());
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,107 @@
+//! `twinlog status`: every process is asked, and what they say is told per link.
+
+mod merge;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use twinlog::config::{Admin, File};
+
+use crate::admin::{self, Kind, ProcessStatus, Unreachable};
+use crate::cli::StatusArgs;
+use crate::failure::Failure;
+use crate::shutdown::Shutdown;
+
+#[cfg(test)]
+pub(super) use merge::LinkReport;
+pub(super) use merge::SyncReport;
+pub(super) use table::{bytes, count, lines};
+
+/// Between two looks with `--watch`.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Moves to the top left and clears what follows.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Tells it once, or with `--watch` until a signal comes. Exit code 0 when all answer and none has failed.
+pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
+    let file = super::load(&args.output.file)?;
+    let mut tasks = JoinSet::new();
+    let shutdown = Shutdown::on_signals(&mut tasks)?;
+    loop {
+        let report = gather(&file).await;
+        print(&report, args.output.json, args.watch)?;
+        let code = if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+        if !args.watch {
+            return Ok(code);
+        }
+        tokio::select! {
+            () = shutdown.token.cancelled() => return Ok(code),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+fn print(report: &SyncReport, json: bool, watch: bool) -> Result<(), Failure> {
+    let failed = |e: &(dyn std::error::Error + 'static)| Failure::from_error("cannot write the status", e);
+    let text = match (json, watch) {
+        // A line each, for whoever reads along.
+        (true, true) => serde_json::to_string(report).map_err(|e| failed(&e))? + "\n",
+        (true, false) => serde_json::to_string_pretty(report).map_err(|e| failed(&e))? + "\n",
+        (false, _) => table::render(report),
+    };
+    let mut out = std::io::stdout().lock();
+    let clear = if watch && !json && out.is_terminal() { CLEAR } else { "" };
+    write!(out, "{clear}{text}").and_then(|()| out.flush()).map_err(|e| failed(&e))
+}
+
+/// Asks every process of the file, all at once.
+pub(super) async fn gather(file: &File) -> SyncReport {
+    let mut questions = JoinSet::new();
+    let relays = file
+        .regions
+        .values()
+        .filter_map(|r| r.relay.as_ref().map(|relay| (Kind::Relay, &r.name, &relay.admin)));
+    let appliers = file.links.values().map(|l| (Kind::Applier, &l.name, &l.admin));
+    for (kind, name, admin) in relays.chain(appliers) {
+        let address = address(file, kind, name, admin);
+        let (sync, name) = (file.sync.name.clone(), name.clone());
+        questions.spawn(async move {
+            let answer = match address {
+                Ok(address) => ask(&sync, kind, &name, &address).await,
+                Err(reason) => Err(Unreachable(reason)),
+            };
+            (kind, name, answer)
+        });
+    }
+    let mut answers = merge::Answers::default();
+    while let Some(answered) = questions.join_next().await {
+        // A question that panicked has no name; its process is then reported as never asked.
+        if let Ok((kind, name, answer)) = answered {
+            answers.add(kind, name, answer);
+        }
+    }
+    merge::merge(file, &answers)
+}
+
+/// Where to ask: as configured, else as published on this host.
+fn address(file: &File, kind: Kind, name: &str, admin: &Admin) -> Result<String, String> {
+    let listen = admin.listen.as_ref().filter(|l| !l.ends_with(":0"));
+    match admin.address.as_ref().or(listen) {
+        Some(address) => Ok(address.clone()),
+        None => admin::published(&file.sync.state_dir, kind, name),
+    }
+}
+
+/// Asks, and makes sure that it is the right one who answers: a port may have found a new owner.
+async fn ask(sync: &str, kind: Kind, name: &str, address: &str) -> Result<ProcessStatus, Unreachable> {
+    let report = admin::ask(address).await?;
+    let (its_kind, its_name) = report.status.identity();
+    if report.sync == sync && its_kind == kind && its_name == name {
+        return Ok(report.status);
+    }
+    Err(Unreachable(format!("{its_kind} {its_name} of sync {} answers at {address}", report.sync)))
+}

@@ -1,0 +1,125 @@
+//! From the file to what a relay and an applier are told. Passwords are read here.
+
+use wire::{ConnectOptions, TlsOptions};
+
+use super::{Account, Fault, Faults, File, Link, Mysql, Region, Relay};
+
+/// What the relay of this region is told.
+pub fn relay_config(file: &File, region: &str) -> Result<relay::Config, Faults> {
+    let region = find_region(file, region)?;
+    let relay = find_relay(file, region)?;
+    let password = relay.account.password.resolve().map_err(|f| Faults::one(&file.path, f))?;
+    Ok(relay::Config {
+        sync: file.sync.name.clone(),
+        region: region.name.clone(),
+        sources: servers(file, &region.mysql, &region.mysql.reader)?,
+        server_id: relay.server_id,
+        start: relay.start.clone(),
+        semi_sync: relay.semi_sync,
+        dir: relay.dir.clone(),
+        retain: relay.retain,
+        max_size: relay.max_size,
+        listen: relay.listen.clone(),
+        tls: relay.tls.clone(),
+        plain_beyond_loopback: relay.plain_by_hand,
+        user: relay.account.user.clone(),
+        password,
+        links: links_from(file, &region.name).into_iter().map(|(key, _)| key).collect(),
+        limits: relay::Limits::default(),
+    })
+}
+
+/// What the applier of this link is told. A region without a relay is read directly.
+pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults> {
+    let link = find_link(file, link)?;
+    let (from, to) = (find_region(file, &link.from)?, find_region(file, &link.to)?);
+    let source_servers = servers(file, &from.mysql, &from.mysql.reader)?;
+    let source = match &from.relay {
+        Some(relay) => connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &from.mysql)?,
+        None => {
+            source_servers.first().cloned().ok_or_else(|| missing(file, "region", &from.name, "address"))?
+        }
+    };
+    Ok(applier::Config {
+        sync: file.sync.name.clone(),
+        link: link.name.clone(),
+        from: link.from.clone(),
+        to: link.to.clone(),
+        meta_schema: file.sync.meta_schema.clone(),
+        source,
+        source_servers,
+        targets: servers(file, &to.mysql, &to.mysql.writer)?,
+        server_id: link.server_id,
+        tables: file.sync.tables.clone(),
+        ddl: link.ddl,
+        regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
+        group: link.group,
+    })
+}
+
+/// A region and its relay.
+pub fn region_with_relay<'a>(file: &'a File, region: &str) -> Result<(&'a Region, &'a Relay), Faults> {
+    let region = find_region(file, region)?;
+    Ok((region, find_relay(file, region)?))
+}
+
+/// How to attach to the relay of this region, as anyone but a link.
+pub fn attach_config(file: &File, region: &str) -> Result<ConnectOptions, Faults> {
+    let (region, relay) = region_with_relay(file, region)?;
+    connect(file, &relay.address, &relay.account, &relay.client_tls, &region.mysql)
+}
+
+/// The links that start in a region: the key that its relay knows each by, and its name.
+pub fn links_from(file: &File, region: &str) -> Vec<(String, String)> {
+    let links = file.links.values().filter(|l| l.from == region);
+    links.map(|l| (format!("{}/{}/{}", file.sync.name, l.from, l.to), l.name.clone())).collect()
+}
+
+fn attach_tls(relay: &Relay, link: &Link) -> TlsOptions {
+    TlsOptions { cert: link.tls_cert.clone(), key: link.tls_key.clone(), ..relay.client_tls.clone() }
+}
+
+fn servers(file: &File, mysql: &Mysql, account: &Account) -> Result<Vec<ConnectOptions>, Faults> {
+    mysql.addresses.iter().map(|address| connect(file, address, account, &mysql.tls, mysql)).collect()
+}
+
+fn connect(
+    file: &File,
+    address: &str,
+    account: &Account,
+    tls: &TlsOptions,
+    mysql: &Mysql,
+) -> Result<ConnectOptions, Faults> {
+    Ok(ConnectOptions {
+        address: address.to_owned(),
+        user: account.user.clone(),
+        password: account.password.resolve().map_err(|f| Faults::one(&file.path, f))?,
+        tls: tls.clone(),
+        connect_timeout: mysql.connect_timeout,
+    })
+}
+
+fn find_region<'a>(file: &'a File, name: &str) -> Result<&'a Region, Faults> {
+    file.regions.get(name).ok_or_else(|| unknown(file, "region", name, file.regions.keys()))
+}
+
+fn find_link<'a>(file: &'a File, name: &str) -> Result<&'a Link, Faults> {
+    file.links.get(name).ok_or_else(|| unknown(file, "link", name, file.links.keys()))
+}
+
+fn find_relay<'a>(file: &File, region: &'a Region) -> Result<&'a Relay, Faults> {
+    region.relay.as_ref().ok_or_else(|| missing(file, "region", &region.name, "relay.listen"))
+}
+
+fn missing(file: &File, kind: &str, name: &str, key: &str) -> Faults {
+    Faults::one(
+        &file.path,
+        Fault { line: 0, key: format!("{kind}.{name}.{key}"), message: "is missing".into() },
+    )
+}
+
+fn unknown<'a>(file: &File, kind: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Faults {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let message = format!("no {kind} of this name: {name}; there are {}", known.join(", "));
+    Faults::one(&file.path, Fault { line: 0, key: String::new(), message })
+}

@@ -1,0 +1,145 @@
+//! Fetching MySQL from the Debian archive, without touching the machine's own packages.
+//!
+//! apt runs with a state folder, a cache, a source list and an empty dpkg status of its own; the machine's apt
+//! configuration still counts (proxies, authentication). It verifies signatures and checksums as always. The packages
+//! are unpacked, not installed: the server brings its own C library and is started through its own loader.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::apt_sources::{Archive, archives};
+use super::command::run;
+use super::{Error, Result};
+
+/// MySQL 9.7 is in Debian's unstable suite only.
+const SUITE: &str = "sid";
+
+/// What is installed; what they need comes with them.
+const PACKAGES: [&str; 2] = ["mysql-server-core", "mysql-client-core"];
+
+/// Packages that neither the server nor its clients need to run.
+const NOT_NEEDED: [&str; 4] = ["perl_", "perl-base_", "perl-modules-", "libperl"];
+
+/// Keyrings of the archive, under the names Debian's releases give them.
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+
+/// Fetches and unpacks into a folder inside `work`, and names that folder.
+pub(super) fn fetch(work: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let mut last = Error::NoArchive;
+    for (n, archive) in archives(Path::new("/etc/apt")).iter().enumerate() {
+        let apt = Apt { work: work.join(format!("apt{n}")) };
+        match apt.download(archive, progress) {
+            Ok(()) => return apt.unpack(progress),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+/// An apt with folders of its own.
+struct Apt {
+    work: PathBuf,
+}
+
+impl Apt {
+    fn download(&self, archive: &Archive, progress: &mut dyn FnMut(&str)) -> Result<()> {
+        for dir in ["state/lists/partial", "cache/archives/partial"] {
+            let dir = self.work.join(dir);
+            fs::create_dir_all(&dir).map_err(Error::io("cannot make a folder for apt", &dir))?;
+        }
+        let architecture = run(Command::new("dpkg").arg("--print-architecture"))?;
+        self.write("status", "")?;
+        self.write("sources.list", &source_line(archive, architecture.trim()))?;
+        self.write("apt.conf", &self.configuration())?;
+        progress("asking the Debian archive for MySQL");
+        run(self.apt_get().arg("update"))?;
+        progress("downloading MySQL from the Debian archive (about 60 MB)");
+        run(self
+            .apt_get()
+            .args(["--download-only", "--yes", "--no-install-recommends", "install"])
+            .args(PACKAGES))?;
+        Ok(())
+    }
+
+    fn unpack(&self, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+        let (debs, root) = (self.work.join("cache/archives"), self.work.join("root"));
+        progress("unpacking MySQL");
+        for entry in fs::read_dir(&debs).map_err(Error::io("cannot read", &debs))? {
+            let deb = entry.map_err(Error::io("cannot read", &debs))?.path();
+            let name = deb.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".deb") && !NOT_NEEDED.iter().any(|n| name.starts_with(n)) {
+                run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root))?;
+            }
+        }
+        Ok(root)
+    }
+
+    fn apt_get(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        command.arg("-q").arg("-c").arg(self.work.join("apt.conf"));
+        command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    }
+
+    /// What differs from the machine's own configuration. Its hooks are left out: they clean the machine's cache.
+    fn configuration(&self) -> String {
+        let dir = |sub: &str| quoted(&self.work.join(sub));
+        let mut text = format!(
+            "Dir::State {state};\nDir::State::status {status};\nDir::Cache {cache};\n\
+             Dir::Etc::sourcelist {list};\nDir::Etc::sourceparts \"-\";\n\
+             Dir::Etc::preferences \"-\";\nDir::Etc::preferencesparts \"-\";\n\
+             APT::Default-Release \"\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n",
+            state = dir("state/"),
+            status = dir("status"),
+            cache = dir("cache/"),
+            list = dir("sources.list"),
+        );
+        for hook in [
+            "APT::Update::Pre-Invoke",
+            "APT::Update::Post-Invoke",
+            "APT::Update::Post-Invoke-Success",
+            "DPkg::Post-Invoke",
+        ] {
+            text.push_str(&format!("#clear {hook};\n"));
+        }
+        if rustix::process::geteuid().is_root() {
+            // apt's download user may not enter the cache folder, which is often inside root's home.
+            text.push_str("APT::Sandbox::User \"root\";\n");
+        }
+        text
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.work.join(name);
+        fs::write(&path, text).map_err(Error::io("cannot write", &path))
+    }
+}
+
+/// The source list: one archive, one suite, this machine's architecture, the archive's keyring where it is found.
+fn source_line(archive: &Archive, architecture: &str) -> String {
+    let known = KEYRINGS.iter().map(PathBuf::from);
+    let keyring = archive.signed_by.clone().into_iter().chain(known).find(|k| k.is_file());
+    let signed_by = keyring.map(|k| format!(" signed-by={}", k.display())).unwrap_or_default();
+    format!("deb [arch={architecture}{signed_by}] {} {SUITE} main\n", archive.uri)
+}
+
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Archive, source_line};
+
+    #[test]
+    fn the_suite_is_asked_from_the_archive_the_machine_uses_with_its_keyring() {
+        let keyring = tempfile::NamedTempFile::new().unwrap();
+        let path = keyring.path().to_path_buf();
+        let archive = Archive { uri: "http://mirror.example/debian".into(), signed_by: Some(path.clone()) };
+        let expected =
+            format!("deb [arch=amd64 signed-by={}] http://mirror.example/debian sid main\n", path.display());
+        assert_eq!(source_line(&archive, "amd64"), expected);
+    }
+}

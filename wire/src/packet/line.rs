@@ -1,0 +1,82 @@
+//! Both directions of a connection, with the one sequence number they share.
+
+use bytes::Bytes;
+
+use super::{PacketReader, PacketWriter};
+use crate::constants::header;
+use crate::stream::{BoxStream, Reading, Writing};
+use crate::{Error, ServerError};
+
+/// A conversation of commands and answers. Packets of both directions count on together; a command
+/// begins anew at 0.
+pub(crate) struct Line {
+    pub(crate) reader: PacketReader<Reading>,
+    pub(crate) writer: PacketWriter<Writing>,
+    sequence: u8,
+}
+
+impl Line {
+    /// A line that accepts packets up to `limit` bytes and reads nothing ahead.
+    pub(crate) fn new(stream: BoxStream, limit: usize) -> Self {
+        let (reading, writing) = tokio::io::split(stream);
+        Self { reader: PacketReader::exact(reading, limit), writer: PacketWriter::new(writing), sequence: 0 }
+    }
+
+    /// The stream again, to be upgraded. The numbers go on where they were: take [`Self::sequence`] along.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if bytes arrived that should have come after the upgrade: somebody on the
+    /// way may have put them there.
+    pub(crate) fn into_stream(self) -> Result<BoxStream, Error> {
+        let (reading, early) = self.reader.into_parts();
+        if !early.is_empty() {
+            return Err(Error::protocol("bytes in the clear where the TLS handshake belongs"));
+        }
+        Ok(reading.unsplit(self.writer.into_inner()))
+    }
+
+    pub(crate) fn sequence(&self) -> u8 {
+        self.sequence
+    }
+
+    /// The number of the next packet, whoever sends it.
+    pub(crate) fn set_sequence(&mut self, sequence: u8) {
+        self.sequence = sequence;
+    }
+
+    /// The next packet. Cancellation safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Server`] for an error packet out of turn, which is how a server says why it ends the
+    /// connection (shutdown, killed, idle for too long); nothing can be said then of a command just sent.
+    pub(crate) async fn receive(&mut self) -> Result<Bytes, Error> {
+        let packet = self.reader.next().await?;
+        if packet.sequence != self.sequence {
+            if let Some((&header::ERR, body)) = packet.payload.split_first() {
+                return Err(ServerError::parse(body)?.into());
+            }
+            return Err(Error::protocol(format!(
+                "packet number {} where {} belongs",
+                packet.sequence, self.sequence
+            )));
+        }
+        self.sequence = packet.last_sequence.wrapping_add(1);
+        Ok(packet.payload)
+    }
+
+    /// One packet into the buffer. Not cancellation safe.
+    pub(crate) async fn write(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
+        self.writer.set_sequence(self.sequence);
+        self.writer.write(parts).await?;
+        self.sequence = self.writer.sequence();
+        Ok(())
+    }
+
+    /// One packet, sent at once. Not cancellation safe.
+    pub(crate) async fn send(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
+        self.write(parts).await?;
+        self.writer.flush().await
+    }
+}
