@@ -39,6 +39,8 @@ pub(crate) struct Applier {
     acknowledge: watch::Sender<SourcePosition>,
     /// Most bytes of row events in one `BINLOG` statement.
     pub(crate) max_event_bytes: usize,
+    /// Bytes of the largest row event that a statement can carry at all.
+    largest_event: usize,
 }
 
 /// How an attempt at a group failed.
@@ -63,7 +65,16 @@ impl Applier {
         let fits = max_packet.saturating_sub(1 << 16) / 4 * 3;
         let max_event_bytes = MAX_EVENT_BYTES.min(fits);
         let schema = schema.into();
-        let applier = Self { connection, checkpoint, schema, link, progress, acknowledge, max_event_bytes };
+        let applier = Self {
+            connection,
+            checkpoint,
+            schema,
+            link,
+            progress,
+            acknowledge,
+            max_event_bytes,
+            largest_event: fits,
+        };
         (applier, acknowledged)
     }
 
@@ -96,6 +107,9 @@ impl Applier {
 
     /// Commits a group, or finds what in it can't be.
     async fn apply(&mut self, group: Group) -> Result<(), Error> {
+        if let Some(at) = group.members().iter().position(|m| m.largest_event() > self.largest_event) {
+            return self.apply_up_to(group, at).await;
+        }
         match self.try_until_unlocked(&group).await {
             Ok(()) => Ok(()),
             Err(Failure::Fatal(error)) => Err(error),
@@ -107,6 +121,22 @@ impl Applier {
                 self.apply_one_by_one(group).await
             }
         }
+    }
+
+    /// Applies what stands before a transaction with a row that no statement can carry, and stops there: such a
+    /// packet would make the server end the connection.
+    async fn apply_up_to(&mut self, group: Group, at: usize) -> Result<(), Error> {
+        let mut before = group.into_members();
+        let too_large = before.drain(at..).next();
+        if !before.is_empty() {
+            Box::pin(self.apply(before.into_iter().collect())).await?;
+        }
+        let Some(member) = too_large else { return Ok(()) };
+        Err(Error::RowTooLarge {
+            gtid: member.gtid.clone(),
+            bytes: member.largest_event(),
+            limit: self.largest_event,
+        })
     }
 
     async fn apply_one_by_one(&mut self, group: Group) -> Result<(), Error> {

@@ -197,6 +197,18 @@ pub enum Error {
         #[source]
         source: ServerError,
     },
+    /// A row event is larger than a statement to the target may be.
+    #[error(
+        "transaction {gtid}: a row event of {bytes} bytes is larger than the target's max_allowed_packet lets through ({limit} bytes)"
+    )]
+    RowTooLarge {
+        /// The transaction.
+        gtid: Gtid,
+        /// Bytes of the event.
+        bytes: usize,
+        /// Bytes of the largest that goes through: three quarters of the packet.
+        limit: usize,
+    },
     /// A transaction could not be applied, and no single row of it is to blame.
     #[error("transaction {gtid} can't be applied")]
     Apply {
@@ -303,6 +315,10 @@ impl Error {
             Self::Conflict { .. } | Self::Apply { .. } => {
                 "make the row in the target what the change expects, then start the link again".into()
             }
+            Self::RowTooLarge { bytes, .. } => format!(
+                "SET PERSIST max_allowed_packet = {} in the target, at least, then start the link again",
+                (bytes / 3 * 4 + (1 << 20)).next_multiple_of(1024)
+            ),
             Self::DdlOff { .. } => {
                 "run it in the target too and set ddl = true on one link, or skip it with twinlog link skip --gtid".into()
             }

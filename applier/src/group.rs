@@ -38,6 +38,11 @@ impl Member {
     pub(crate) fn bytes(&self) -> usize {
         self.events.iter().map(|e| e.bytes().len()).sum()
     }
+
+    /// Bytes of its largest event.
+    pub(crate) fn largest_event(&self) -> usize {
+        self.events.iter().map(|e| e.bytes().len()).max().unwrap_or(0)
+    }
 }
 
 /// Members that commit together.
@@ -103,6 +108,14 @@ impl Group {
     /// The `BINLOG` statements: one, unless the row events are more than `max_event_bytes`.
     pub(crate) fn statements(&self, max_event_bytes: usize) -> impl Iterator<Item = Vec<u8>> {
         binlog_statements(self.members.iter().flat_map(|m| &m.events), max_event_bytes)
+    }
+}
+
+impl FromIterator<Member> for Group {
+    fn from_iter<I: IntoIterator<Item = Member>>(members: I) -> Self {
+        let mut group = Self::default();
+        members.into_iter().for_each(|member| group.push(member));
+        group
     }
 }
 
