@@ -7,6 +7,7 @@
 //! | `region` | which GTID uuids each region owns |
 //! | `link` | a birth record for each link, so that a lost checkpoint is not taken for a first start |
 //! | `ddl` | statements about to run under their original GTID |
+//! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
 use binlog::GtidSet;
 use uuid::Uuid;
@@ -15,6 +16,12 @@ use wire::{Connection, ServerError};
 use crate::checkpoint::{self, Checkpoint};
 use crate::origin::{LinkKey, Owners};
 use crate::{Config, Error, sql};
+
+/// The table of marks in the meta schema.
+pub(crate) const MARK_TABLE: &str = "mark";
+/// Its columns.
+pub(crate) const MARK_COLUMNS: &str = "sync VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, \
+    count BIGINT UNSIGNED NOT NULL, marked_at TIMESTAMP(6) NOT NULL";
 
 /// The meta schema of the target that a link writes into.
 pub(crate) struct Meta {
@@ -54,6 +61,7 @@ impl Meta {
                     "link VARCHAR(200) {ascii} PRIMARY KEY, uuid CHAR(36) {ascii}, born_at TIMESTAMP(6) NOT NULL, born_after LONGTEXT {ascii}"
                 ),
             ),
+            (MARK_TABLE, MARK_COLUMNS.to_owned()),
             (
                 "ddl",
                 format!(

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use binlog::stamp::{Change, Stamp};
 use uuid::Uuid;
 
+/// What the key of a repair's row ends in, behind that of its link.
+const REPAIR: &str = "repair";
+
 /// What names a link's rows in the checkpoint table, for all time: not its name in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LinkKey {
@@ -23,10 +26,17 @@ impl LinkKey {
         format!("{}/{}/{}", self.sync, self.from, self.to)
     }
 
+    /// As the checkpoint table has it in the one row that stamps repairs: rows of `from` written into `to` beside
+    /// the link. A row of its own, so that epoch and count of the link's applier stay what it expects.
+    pub(crate) fn repair_text(&self) -> String {
+        format!("{}/{REPAIR}", self.text())
+    }
+
+    /// The link of a checkpoint row, be it the applier's or that of repairs.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/').map(str::to_owned);
         let key = Self { sync: parts.next()?, from: parts.next()?, to: parts.next()? };
-        parts.next().is_none().then_some(key)
+        parts.next().is_none_or(|part| part == REPAIR).then_some(key).filter(|_| parts.next().is_none())
     }
 }
 
@@ -90,7 +100,12 @@ impl Origins {
         let mut origin = None;
         for stamp in stamps {
             // Rows of another sync are another's affair: to this one its transactions are local.
-            let Some(key) = LinkKey::parse(&stamp.link).filter(|key| key.sync == self.sync) else { continue };
+            if stamp.link.split('/').next() != Some(&self.sync) {
+                continue;
+            }
+            let Some(key) = LinkKey::parse(&stamp.link) else {
+                return Err(format!("{} is no link's key", stamp.link));
+            };
             if key.to != self.from {
                 return Err(format!("link {} does not write into {}", stamp.link, self.from));
             }
@@ -229,8 +244,24 @@ mod tests {
     }
 
     #[test]
+    fn repairs_have_a_row_of_their_own_and_the_origin_of_their_link() {
+        let mut origins = origins();
+        let mut tell = |link, epoch, seq| origins.tell(&owners(), US, &[update(link, 0, epoch, seq)]);
+        assert_eq!(tell("shop/eu/us", 7, 40).unwrap(), "eu");
+        assert_eq!(tell("shop/eu/us/repair", 1, 3).unwrap(), "eu");
+        assert_eq!(tell("shop/eu/us", 7, 41).unwrap(), "eu", "the applier counts on as if nothing was");
+        assert_eq!(tell("shop/eu/us/repair", 1, 4).unwrap(), "eu");
+        assert!(matches!(tell("shop/eu/us/repair", 1, 6), Err(OriginError::Stamp(_))), "out of turn");
+        assert!(matches!(tell("shop/us/eu/repair", 1, 5), Err(OriginError::Stamp(_))), "not into us");
+        assert!(matches!(tell("shop/eu/us/other", 1, 5), Err(OriginError::Stamp(_))), "no such kind of row");
+        assert_eq!(tell("blog/eu/us/repair", 1, 5).unwrap(), "us", "another sync's is another's affair");
+    }
+
+    #[test]
     fn a_links_key_is_read_back_from_its_text() {
         let key = LinkKey { sync: "shop".into(), from: "eu".into(), to: "us".into() };
+        assert_eq!(LinkKey::parse(&key.repair_text()), Some(key.clone()));
+        assert_eq!(LinkKey::parse(&format!("{}/more", key.repair_text())), None);
         assert_eq!(LinkKey::parse(&key.text()), Some(key));
         assert_eq!(LinkKey::parse("a/b"), None);
         assert_eq!(LinkKey::parse("a/b/c/d"), None);

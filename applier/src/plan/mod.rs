@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::catalog::{Catalog, TargetTable};
 use crate::group::{Group, Member};
+use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
 use crate::position::SourcePosition;
 use crate::status::Progress;
@@ -248,7 +249,9 @@ impl Planner {
         self.passed.covers.insert(&t.gtid);
         self.passed.end = self.reached(t);
         self.passed.bytes += t.bytes;
-        if self.carries_more_than_meta(t) {
+        let awaited = self.is_mark(t);
+        self.passed.awaited |= awaited;
+        if awaited || self.carries_more_than_meta(t) {
             self.passed.rows_since.get_or_insert_with(Instant::now);
         }
         self.progress.passed(&t.gtid);
@@ -263,6 +266,17 @@ impl Planner {
             Body::Rows(events) | Body::Prepared { rows: events, .. } => events.iter().any(is_foreign),
             Body::Statement(_) | Body::CreateSelect { .. } => true,
         }
+    }
+
+    /// Does it write the table of marks? One who compares the regions writes there, and waits for the checkpoint.
+    fn is_mark(&self, t: &Transaction) -> bool {
+        let is_mark = |e: &Event| {
+            e.kind() == EventKind::TableMap
+                && TableMap::names_of(e)
+                    .is_ok_and(|name| name == (self.rules.meta_schema.as_str(), MARK_TABLE))
+        };
+        // A mark is a transaction of its own, so that a large one is not searched.
+        matches!(&t.body, Body::Rows(events) if events.first().is_some_and(is_mark))
     }
 
     fn origin_of(&mut self, t: &Transaction) -> Result<String, Error> {

@@ -20,12 +20,33 @@ pub(super) struct Passed {
     pub(super) bytes: usize,
     /// When the first that carried rows came.
     pub(super) rows_since: Option<Instant>,
+    /// One of them is a mark: somebody waits for the checkpoint to pass it.
+    pub(super) awaited: bool,
 }
 
 impl Passed {
     /// When these drops must be written down; `None` while nothing in them carried rows.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.rows_since?;
-        Some(if self.bytes >= PERSIST_BYTES { since } else { since + PERSIST_AFTER })
+        let now = self.awaited || self.bytes >= PERSIST_BYTES;
+        Some(if now { since } else { since + PERSIST_AFTER })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{PERSIST_AFTER, Passed};
+
+    #[test]
+    fn drops_are_written_down_at_once_when_a_mark_is_among_them() {
+        let now = Instant::now();
+        let mut passed = Passed::default();
+        assert_eq!(passed.due(), None, "what carried no rows causes no write");
+        passed.rows_since = Some(now);
+        assert_eq!(passed.due(), Some(now + PERSIST_AFTER));
+        passed.awaited = true;
+        assert_eq!(passed.due(), Some(now));
     }
 }
