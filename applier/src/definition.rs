@@ -8,7 +8,7 @@ use binlog::row::{Column, ColumnType};
 
 /// A column, reduced to what decides whether row images mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Its name, folded: column names differ in more than case.
     pub(crate) name: String,
     /// Its type as `information_schema` writes it, without what is for display only.
@@ -40,12 +40,7 @@ impl Shape {
 
     /// A row of `information_schema.COLUMNS`: its name, `COLUMN_TYPE`, `CHARACTER_OCTET_LENGTH` and
     /// `CHARACTER_SET_NAME`.
-    pub(crate) fn of_target(
-        name: &str,
-        column_type: &str,
-        octets: Option<u64>,
-        charset: Option<&str>,
-    ) -> Self {
+    pub fn of_target(name: &str, column_type: &str, octets: Option<u64>, charset: Option<&str>) -> Self {
         let (base, parens, rest) = split_type(column_type);
         let unsigned = if rest.contains("unsigned") { " unsigned" } else { "" };
         let sized = matches!(base.as_str(), "char" | "varchar" | "binary" | "varbinary");
@@ -82,12 +77,12 @@ impl Shape {
 }
 
 /// All columns, for people.
-pub(crate) fn describe(shapes: &[Shape]) -> String {
+pub fn describe(shapes: &[Shape]) -> String {
     shapes.iter().map(Shape::describe).collect::<Vec<_>>().join(", ")
 }
 
 /// The first difference between what the source has and what the target has.
-pub(crate) fn difference(source: &[Shape], target: &[Shape]) -> Option<String> {
+pub fn difference(source: &[Shape], target: &[Shape]) -> Option<String> {
     for (i, pair) in source.iter().zip(target).enumerate() {
         let (source, target) = pair;
         if source != target {

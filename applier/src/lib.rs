@@ -31,6 +31,7 @@ mod transaction;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, GroupLimits};
+pub use definition::{Shape, describe as describe_columns, difference as column_difference};
 pub use error::Error;
 pub use status::Status;
 pub use tables::{PatternError, TablePatterns};

@@ -14,6 +14,7 @@
 
 mod accounts;
 mod binary;
+mod check;
 mod checkpoint;
 mod compare;
 mod config;
@@ -35,6 +36,7 @@ mod workload;
 mod writer;
 
 pub use binary::{Finished, twinlog};
+pub use check::{Check, Item};
 pub use compare::{difference, tables_in_step};
 pub use config::SyncFile;
 pub use lone_relay::{LINK, LoneRelay, Sources};

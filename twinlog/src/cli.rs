@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Two throw-away MySQL servers, both directions, sample writes: nothing to configure
     Demo(DemoArgs),
     /// Prechecks: every problem with the SQL that fixes it; changes nothing
-    Check(FileArgs),
+    Check(CheckArgs),
     /// Run every relay and applier of the file on this host, supervised
     Up(UpArgs),
     /// Run one region's relay
@@ -67,7 +67,10 @@ impl Command {
             Self::Conflicts(_) => "conflicts".into(),
             Self::Log(_) => "log".into(),
         };
-        Speaker { name, quiet: matches!(self, Self::Demo(_) | Self::Status(_) | Self::Log(_)) }
+        Speaker {
+            name,
+            quiet: matches!(self, Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Log(_)),
+        }
     }
 }
 
@@ -91,6 +94,16 @@ pub(crate) struct DemoArgs {
     /// Transactions a second that each region's writer aims at
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Also write a row into each region, and see it come back through that region's relay
+    #[arg(long)]
+    pub(crate) probe: bool,
 }
 
 /// `up`
@@ -227,6 +240,7 @@ mod tests {
         for line in [
             "demo --seconds 5 --keep",
             "check -c f",
+            "check -c f --json --probe",
             "up -c f --log-format json",
             "relay -c f --region eu",
             "applier -c f --link eu-us --exit-on-failure --start-timeout 5s",

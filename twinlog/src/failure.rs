@@ -75,6 +75,23 @@ impl Failure {
         Self { interrupted: true, ..Self::failed("interrupted") }
     }
 
+    /// The same, with what lies behind it.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// What lies behind it, in one line.
+    pub(crate) fn reason(&self) -> String {
+        self.causes.join(": ")
+    }
+
+    /// What a person can do about it.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
     /// Was it told to stop?
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupted

@@ -1,6 +1,7 @@
 //! The `twinlog` binary: reads the command line, runs one command, and ends with its exit code.
 
 mod admin;
+mod check;
 mod cli;
 mod command;
 mod failure;

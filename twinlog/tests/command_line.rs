@@ -77,7 +77,7 @@ fn finished(command: &mut Command) -> Finished {
 fn faults_of_the_configuration_end_every_command_with_2_and_their_lines() {
     let folder =
         Folder::with(&PAIR.replace("to = \"us\"", "to = \"us\"\nworkres = 4\non_conflict = \"newest\""));
-    for words in ["up", "relay --region eu", "applier --link eu-us", "status"] {
+    for words in ["check", "up", "relay --region eu", "applier --link eu-us", "status"] {
         let finished = folder.run(words);
         assert_eq!(finished.code, Some(2), "{words}: {}", finished.err);
         for part in [
@@ -110,7 +110,7 @@ fn a_name_that_is_not_in_the_file_is_told_with_those_that_are() {
 #[test]
 fn usage_and_commands_that_are_not_served_yet_end_with_2() {
     let folder = Folder::with(PAIR);
-    for words in ["check", "link start --link eu-us", "verify", "conflicts --json"] {
+    for words in ["link start --link eu-us", "verify", "conflicts --json"] {
         let finished = folder.run(words);
         assert_eq!(finished.code, Some(2), "{words}");
         assert!(finished.err.contains("not supported yet"), "{words}: {}", finished.err);
@@ -158,6 +158,35 @@ fn a_server_that_is_not_there_is_an_error_that_names_its_address() {
             .count();
         assert_eq!(left, 0);
     }
+}
+
+#[test]
+fn a_check_of_servers_that_are_not_there_fails_by_item_and_skips_the_rest() {
+    let folder = Folder::with(PAIR);
+    let finished = folder.run("check --json");
+    assert_eq!(finished.code, Some(1), "{}", finished.err);
+    let json: serde_json::Value = serde_json::from_str(&finished.out).unwrap();
+    let items = json["items"].as_array().unwrap();
+    for region in ["eu", "us"] {
+        let of = |item: &str| items.iter().find(|i| i["region"] == region && i["item"] == item).unwrap();
+        for item in ["reader_login", "writer_login"] {
+            assert_eq!(of(item)["status"], "fail", "{region} {item}");
+            assert!(of(item)["found"].as_str().unwrap().contains("127.0.0.1:1"), "{}", of(item));
+        }
+        for item in ["settings", "tables", "meta_schema", "relay_position"] {
+            assert_eq!(of(item)["status"], "skipped", "{region} {item}");
+        }
+    }
+    let pair = items.iter().find(|i| i["scope"] == "pair").unwrap();
+    assert_eq!((&pair["item"], &pair["status"]), (&"pair".into(), &"skipped".into()));
+    let text = folder.run("check");
+    assert_eq!(text.code, Some(1));
+    assert!(
+        text.out.contains("region eu, server 127.0.0.1:1") && text.out.contains("not ok: "),
+        "{}",
+        text.out
+    );
+    assert!(!text.out.contains('\x1b'), "no colour where there is no terminal");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use applier::{Applier, Error};
 use tokio_util::sync::CancellationToken;
-use twinlog::config::applier_config;
+use twinlog::config::{File, applier_config};
 
 use super::service::{self, Plan, Service};
 use crate::admin::{Kind, ProcessStatus, Reader};
@@ -17,13 +17,12 @@ pub(crate) async fn run(args: ApplierArgs) -> Result<ExitCode, Failure> {
     let config = applier_config(&file, &args.link)?;
     let servers = [&config.source].into_iter().chain(&config.targets);
     let plan = Plan {
-        sync: file.sync.name.clone(),
         kind: Kind::Applier,
         reaches: servers.map(|s| s.address.clone()).collect(),
         admin: file.links.get(&args.link).map(|l| l.admin.clone()).unwrap_or_default(),
         name: args.link,
-        state_dir: file.sync.state_dir.clone(),
         args: args.process,
+        file,
     };
     service::run::<Applier>(plan, config).await
 }
@@ -33,6 +32,10 @@ impl Service for Applier {
     type Error = Error;
 
     const MUST_COME_TO_RUN: bool = true;
+
+    async fn vet(file: &File, name: &str) -> Result<(), Failure> {
+        crate::check::at_start::applier(file, name).await
+    }
 
     async fn build(config: applier::Config) -> Result<Self, Error> {
         Self::build(config).await

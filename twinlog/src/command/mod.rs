@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod applier;
+mod check;
 mod demo;
 mod log;
 mod relay;
@@ -15,6 +16,8 @@ use twinlog::config::{self, File};
 use crate::cli::{Cli, Command, FileArgs};
 use crate::failure::Failure;
 
+pub(crate) use status::bytes;
+
 /// Runs the command of the command line.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
@@ -23,7 +26,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Relay(args) => relay::run(args).await,
         Command::Applier(args) => applier::run(args).await,
         Command::Status(args) => status::run(args).await,
-        Command::Check(_) => Err(not_yet("check")),
+        Command::Check(args) => check::run(args).await,
         Command::Link(_) => Err(not_yet("link")),
         Command::Verify(_) => Err(not_yet("verify")),
         Command::Conflicts(_) => Err(not_yet("conflicts")),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use relay::{Error, Relay};
 use tokio_util::sync::CancellationToken;
-use twinlog::config::relay_config;
+use twinlog::config::{File, relay_config};
 
 use super::service::{self, Plan, Service};
 use crate::admin::{Kind, ProcessStatus, Reader};
@@ -17,13 +17,12 @@ pub(crate) async fn run(args: RelayArgs) -> Result<ExitCode, Failure> {
     let config = relay_config(&file, &args.region)?;
     let admin = file.regions.get(&args.region).and_then(|r| r.relay.as_ref()).map(|r| r.admin.clone());
     let plan = Plan {
-        sync: file.sync.name.clone(),
         kind: Kind::Relay,
         name: args.region,
         reaches: config.sources.iter().map(|s| s.address.clone()).collect(),
         admin: admin.unwrap_or_default(),
-        state_dir: file.sync.state_dir.clone(),
         args: args.process,
+        file,
     };
     service::run::<Relay>(plan, config).await
 }
@@ -33,6 +32,10 @@ impl Service for Relay {
     type Error = Error;
 
     const MUST_COME_TO_RUN: bool = false;
+
+    async fn vet(file: &File, name: &str) -> Result<(), Failure> {
+        crate::check::at_start::relay(file, name).await
+    }
 
     async fn build(config: relay::Config) -> Result<Self, Error> {
         Self::build(config).await

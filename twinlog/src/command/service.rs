@@ -1,14 +1,13 @@
 //! One relay or one applier as a process: started with patience, watched over the admin API, ended in good order.
 //!
 //! ```text
-//! admin listens ─▶ build ──ok──▶ run ──shutdown──▶ exit 0
+//! admin listens ─▶ build ──ok──▶ vet, run ──shutdown──▶ exit 0
 //!                  │   ▲           └─definite error─▶ state `failed`, admin still answers ─shutdown─▶ exit 1
 //!        transient │   │ back-off       (after a failed flush, or with --exit-on-failure: exit 1 at once)
 //!                  └───┘ until --start-timeout, then exit 1; a definite error: exit 1 at once;
 //!                        an applier must also have found its source by then
 //! ```
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use rand::Rng;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use twinlog::config::Admin;
+use twinlog::config::{Admin, File};
 
 use crate::admin::{self, Board, Kind, Reader};
 use crate::cli::ProcessArgs;
@@ -43,6 +42,8 @@ pub(super) trait Service: Sized + Send {
     /// applier that has never found its source has nothing to do.
     const MUST_COME_TO_RUN: bool;
 
+    /// Looks at the servers it works with, and refuses those with which it would lose or damage rows unnoticed.
+    fn vet(file: &File, name: &str) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Checks and opens everything.
     async fn build(config: Self::Config) -> Result<Self, Self::Error>;
     /// Reads its state.
@@ -53,13 +54,12 @@ pub(super) trait Service: Sized + Send {
 
 /// Which process this is.
 pub(super) struct Plan {
-    pub(super) sync: String,
+    pub(super) file: File,
     pub(super) kind: Kind,
     pub(super) name: String,
     /// The addresses it needs, for errors.
     pub(super) reaches: Vec<String>,
     pub(super) admin: Admin,
-    pub(super) state_dir: PathBuf,
     pub(super) args: ProcessArgs,
 }
 
@@ -76,8 +76,9 @@ pub(super) async fn run<S: Service>(plan: Plan, config: S::Config) -> Result<Exi
     if plan.args.exit_with_parent {
         shutdown.on_closed_input()?;
     }
-    let board = Board::new(&plan.sync, plan.kind, &plan.name);
-    let listener = admin::Listener::bind(&plan.admin, &plan.state_dir, plan.kind, &plan.name).await?;
+    let board = Board::new(&plan.file.sync.name, plan.kind, &plan.name);
+    let listener =
+        admin::Listener::bind(&plan.admin, &plan.file.sync.state_dir, plan.kind, &plan.name).await?;
     tracing::info!(kind = %plan.kind, name = plan.name, admin = %listener.address(), "starting");
     tasks.spawn(listener.serve(board.clone(), shutdown.now.child_token()));
 
@@ -153,7 +154,10 @@ async fn start<S: Service>(
     let doing = plan.did_not_start();
     loop {
         let error = match Box::pin(S::build(config.clone())).await {
-            Ok(service) => return Ok(service),
+            Ok(service) => {
+                Box::pin(S::vet(&plan.file, &plan.name)).await?;
+                return Ok(service);
+            }
             Err(error) => error,
         };
         let failure = Failure::from_diagnosis(&doing, &error);

@@ -18,7 +18,8 @@ use crate::shutdown::Shutdown;
 #[cfg(test)]
 pub(super) use merge::LinkReport;
 pub(super) use merge::SyncReport;
-pub(super) use table::{bytes, count, lines};
+pub(crate) use table::bytes;
+pub(super) use table::{count, lines};
 
 /// Between two looks with `--watch`.
 const PERIOD: Duration = Duration::from_secs(1);
