@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use binlog::GtidSet;
 use twinlog::config::{File, Link, Policy, Region};
 
 use super::facts::Facts;
@@ -18,7 +19,7 @@ use super::{
 pub(crate) async fn judge(file: &File, gathered: &mut Gathered) -> Vec<Finding> {
     let mut findings = Vec::new();
     for server in &gathered.servers {
-        findings.extend(of_server(file, server));
+        findings.extend(of_server(file, server, gathered));
     }
     findings.extend(identity::judge(file, &gathered.servers, &gathered.relays));
     for region in file.regions.values() {
@@ -45,7 +46,7 @@ fn pairs(file: &File) -> Vec<(&Link, Option<&Link>)> {
     pairs
 }
 
-fn of_server(file: &File, server: &Server) -> Vec<Finding> {
+fn of_server(file: &File, server: &Server, gathered: &Gathered) -> Vec<Finding> {
     let mut findings = server.findings.clone();
     let Some(facts) = &server.facts else {
         findings.push(server.about().skipped(
@@ -57,8 +58,28 @@ fn of_server(file: &File, server: &Server) -> Vec<Finding> {
     let region = file.regions.get(&server.place.region);
     let retain = region.and_then(|r| r.relay.as_ref()).map(|relay| relay.retain);
     findings.extend(settings::judge(&server.about(), &server.place, facts, retain));
-    findings.extend(privileges::judge(&server.about(), &facts.probed));
+    let mut probed = facts.probed.clone();
+    if !tagged_ddl_comes(file, &server.place.region, gathered) {
+        probed.retain(|probed| probed.privilege != privileges::TAG);
+    }
+    findings.extend(privileges::judge(&server.about(), &probed));
     findings
+}
+
+/// Does a link bring DDL into this region from one that uses tags? It runs under its original GTID.
+fn tagged_ddl_comes(file: &File, region: &str, gathered: &Gathered) -> bool {
+    let mut links = file.links.values().filter(|link| link.to == region && link.ddl);
+    links.any(|link| {
+        let facts = gathered.answering(&link.from).and_then(|server| server.facts.as_ref());
+        facts.is_some_and(|facts| has_tags(&facts.executed))
+    })
+}
+
+/// Are there GTIDs of the form `uuid:tag:number`?
+fn has_tags(set: &GtidSet) -> bool {
+    let text = set.to_string();
+    let mut parts = text.split(',').flat_map(|of_uuid| of_uuid.split(':').skip(1));
+    parts.any(|part| part.trim().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }
 
 fn of_tables(file: &File, region: &Region, gathered: &Gathered) -> Vec<Finding> {
@@ -154,8 +175,16 @@ async fn of_pair(file: &File, link: &Link, back: Option<&Link>, gathered: &mut G
 
 #[cfg(test)]
 mod tests {
-    use super::pairs;
+    use super::{has_tags, pairs};
     use crate::check::fixtures::{file, mesh};
+
+    #[test]
+    fn tagged_transactions_are_told_from_plain_ones() {
+        let of = |text: &str| has_tags(&text.parse().unwrap());
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert!(!of("") && !of(&format!("{uuid}:1-5:7")));
+        assert!(of(&format!("{uuid}:1-5:abc:1-3")));
+    }
 
     #[test]
     fn every_two_linked_regions_are_looked_at_once() {

@@ -18,6 +18,9 @@ const NOWHERE: &str = "twinlog_check_no_such_table";
 /// How long the first event of a dump may take.
 const FIRST_EVENT: Duration = Duration::from_secs(10);
 
+/// Needed only where DDL comes under tagged GTIDs, which is for the source to say.
+pub(crate) const TAG: &str = "TRANSACTION_GTID_TAG";
+
 /// What is wanted of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Probed {
@@ -44,8 +47,6 @@ pub(crate) struct Uses {
     pub(crate) tables: Vec<(String, String)>,
     /// DDL is applied.
     pub(crate) ddl: bool,
-    /// DDL may come under tagged GTIDs.
-    pub(crate) tags: bool,
     pub(crate) meta_schema: String,
     /// Tables are read for more than checks: an initial copy.
     pub(crate) copies: bool,
@@ -78,9 +79,9 @@ pub(crate) async fn writer(connection: &mut Connection, uses: &Uses) -> Result<V
     for statement in ["BINLOG ''", "SET SESSION rbr_exec_mode = 'STRICT'", "SET gtid_next = 'AUTOMATIC'"] {
         probes.try_one("writer_privileges", "REPLICATION_APPLIER", "*.*", statement, connection).await?;
     }
-    if uses.ddl && uses.tags {
+    if uses.ddl {
         let statement = "SET gtid_next = 'AUTOMATIC:twinlog'";
-        probes.try_one("writer_privileges", "TRANSACTION_GTID_TAG", "*.*", statement, connection).await?;
+        probes.try_one("writer_privileges", TAG, "*.*", statement, connection).await?;
         connection.execute("SET gtid_next = DEFAULT").await.or_else(refused).map(drop)?;
     }
     for database in &uses.databases {

@@ -188,7 +188,6 @@ async fn gather(
     }
     if let Some(session) = writer {
         server.meta = Some(checkpoints::read(session, &uses.meta_schema).await?);
-        uses.tags = has_tags(&facts.executed);
         facts.probed.extend(privileges::writer(session, &uses).await?);
     }
     server.facts = Some(facts);
@@ -279,24 +278,4 @@ fn allowed<T>(answer: Result<T, wire::Error>) -> Result<Option<T>, wire::Error> 
 /// Is it a relay that answers there, and no server?
 pub(crate) fn is_relay(session: &Connection) -> bool {
     session.server_version_text().ends_with("-twinlog")
-}
-
-/// Are there GTIDs of the form `uuid:tag:number`? Their DDL would be run under them.
-fn has_tags(set: &GtidSet) -> bool {
-    let text = set.to_string();
-    let mut parts = text.split(',').flat_map(|of_uuid| of_uuid.split(':').skip(1));
-    parts.any(|part| part.trim().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_tags;
-
-    #[test]
-    fn tagged_transactions_are_told_from_plain_ones() {
-        let of = |text: &str| has_tags(&text.parse().unwrap());
-        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-        assert!(!of("") && !of(&format!("{uuid}:1-5:7")));
-        assert!(of(&format!("{uuid}:1-5:abc:1-3")));
-    }
 }
