@@ -27,6 +27,7 @@ mod status;
 mod tables;
 mod target;
 mod transaction;
+pub mod verify;
 
 use tokio_util::sync::CancellationToken;
 

@@ -34,6 +34,11 @@ impl Meta {
         Self { schema: config.meta_schema.clone(), sync: config.sync.clone() }
     }
 
+    /// Of a sync that no link's configuration stands for.
+    pub(crate) fn of(sync: &str, schema: &str) -> Self {
+        Self { schema: schema.into(), sync: sync.into() }
+    }
+
     fn table(&self, name: &str) -> String {
         sql::table(&self.schema, name)
     }

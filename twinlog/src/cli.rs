@@ -1,6 +1,7 @@
 //! The command line.
 
 mod log;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::logging::{LogOptions, Speaker};
 pub(crate) use log::{
     EventsArgs, ExportArgs, LogAction, LogArgs, LogPlace, LookArgs, OwnLog, PurgeArgs, RangeArgs, RepairArgs,
 };
+pub(crate) use verify::VerifyArgs;
 
 /// Keeps MySQL databases in several regions in step while applications write in all of them.
 #[derive(Debug, Parser)]
@@ -67,10 +69,11 @@ impl Command {
             Self::Conflicts(_) => "conflicts".into(),
             Self::Log(_) => "log".into(),
         };
-        Speaker {
-            name,
-            quiet: matches!(self, Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Log(_)),
-        }
+        let quiet = matches!(
+            self,
+            Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Verify(_) | Self::Log(_)
+        );
+        Speaker { name, quiet }
     }
 }
 
@@ -214,16 +217,6 @@ pub(crate) struct LinkTarget {
     pub(crate) link: String,
 }
 
-/// `verify`
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-    /// Make the other regions equal to this one
-    #[arg(long, value_name = "FROM")]
-    pub(crate) repair: Option<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -247,7 +240,10 @@ mod tests {
             "status -c f --json --watch",
             "link skip -c f --link eu-us --gtid 3e11fa47-71ca-11e1-9e33-c80aa9429562:7",
             "link reset -c f --link eu-us",
-            "verify -c f --repair eu --json",
+            "verify -c f --repair eu --json --yes",
+            "verify -c f --table shop.a* --table !shop.ab --max-rows-per-second 1000 --max-load 20 --resume",
+            "verify -c f --repair eu --dry-run",
+            "verify -c f --continuous --pause 10m",
             "conflicts -c f --json",
             "log list -c f --region eu --json",
             "log list --dir d",

@@ -8,6 +8,7 @@ mod relay;
 mod service;
 mod status;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Link(_) => Err(not_yet("link")),
-        Command::Verify(_) => Err(not_yet("verify")),
+        Command::Verify(args) => verify::run(args).await,
         Command::Conflicts(_) => Err(not_yet("conflicts")),
         Command::Log(args) => log::run(args).await,
     }

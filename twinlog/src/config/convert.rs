@@ -1,5 +1,8 @@
 //! From the file to what a relay and an applier are told. Passwords are read here.
 
+use std::collections::BTreeMap;
+
+use applier::verify;
 use wire::{ConnectOptions, TlsOptions};
 
 use super::{Account, Fault, Faults, File, Link, Mysql, Region, Relay};
@@ -54,6 +57,38 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         ddl: link.ddl,
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
         group: link.group,
+    })
+}
+
+/// What a comparison of regions is told. `root` is the region that others are made equal to.
+pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, Faults> {
+    if let Some(root) = root {
+        find_region(file, root)?;
+    }
+    let mut regions = BTreeMap::new();
+    for (name, region) in &file.regions {
+        // Where links write there are marks to be written as well; elsewhere reading must do.
+        let written = file.links.values().any(|link| link.to == *name);
+        let Mysql { reader, writer, .. } = &region.mysql;
+        let account = if written || reader.user.is_empty() { writer } else { reader };
+        regions.insert(name.clone(), servers(file, &region.mysql, account)?);
+    }
+    let link = |link: &Link| verify::LinkInfo {
+        name: link.name.clone(),
+        from: link.from.clone(),
+        to: link.to.clone(),
+        rename: link.rename.clone(),
+    };
+    Ok(verify::Config {
+        sync: file.sync.name.clone(),
+        meta_schema: file.sync.meta_schema.clone(),
+        regions,
+        links: file.links.values().map(link).collect(),
+        tables: file.sync.tables.clone(),
+        only: None,
+        root: root.map(Into::into),
+        limits: verify::Limits::default(),
+        state: None,
     })
 }
 
