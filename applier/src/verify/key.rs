@@ -132,10 +132,7 @@ mod tests {
     #[test]
     fn keys_of_several_columns_are_compared_column_by_column() {
         let range = Range { after: Some(value(&["1", "2"])), upto: None };
-        assert_eq!(
-            key(&[("a", false), ("b", true)]).within(&range),
-            "(`a` > 1 OR (`a` = 1 AND (`b` < 2)))"
-        );
+        assert_eq!(key(&[("a", false), ("b", true)]).within(&range), "(`a` > 1 OR (`a` = 1 AND (`b` < 2)))");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Default for Limits {
             max_load: None,
             max_lag: None,
             wait: Duration::from_secs(60),
-            rounds: 20,
+            rounds: 50,
             max_named: 1000,
             max_unkeyed_rows: 1_000_000,
         }
@@ -154,7 +154,13 @@ impl Verifier {
     /// [`Error::Interrupted`] when `stop` is cancelled; else what made going on impossible. Differences are no error.
     pub async fn run(&self, resume: bool, stop: CancellationToken) -> Result<Vec<TableReport>, Error> {
         let keeper = Keeper(self.config.state.clone());
-        let of = format!("{} {:?} {:?} {:?}", self.config.sync, self.pairs(), self.config.tables, self.config.only);
+        let of = format!(
+            "{} {:?} {:?} {:?}",
+            self.config.sync,
+            self.pairs(),
+            self.config.tables,
+            self.config.only
+        );
         let state = if resume { keeper.load(&of)? } else { State { of, ..State::default() } };
         let mut run = run::Run::new(self, state);
         let result = tokio::select! {

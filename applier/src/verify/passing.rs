@@ -94,7 +94,9 @@ impl Passing {
         let tables = session
             .ask(
                 "looking for the meta schema",
-                &format!("SELECT TABLE_NAME AS t FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"),
+                &format!(
+                    "SELECT TABLE_NAME AS t FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}"
+                ),
             )
             .await?;
         let has = |name: &str| tables.iter().any(|row| row.text("t").is_ok_and(|t| t == name));
@@ -143,7 +145,8 @@ impl Passing {
         let doing = "reading a link's checkpoint";
         let table = sql::table(&self.schema, CHECKPOINT_TABLE);
         for crossing in &self.crossings {
-            let (Some(wanted), Some(session)) = (point.get(&crossing.from), self.sessions.get_mut(&crossing.to))
+            let (Some(wanted), Some(session)) =
+                (point.get(&crossing.from), self.sessions.get_mut(&crossing.to))
             else {
                 continue;
             };

@@ -65,10 +65,12 @@ impl Cell {
     pub(super) fn show(&self, column: &Column) -> Shown {
         use base64::Engine;
         let Some(shown) = &self.shown else { return Shown::Nothing };
-        let text = std::str::from_utf8(shown).ok().filter(|_| !matches!(column.kind, Kind::Bytes | Kind::Packed));
+        let text =
+            std::str::from_utf8(shown).ok().filter(|_| !matches!(column.kind, Kind::Bytes | Kind::Packed));
         if column.long && self.length > SHOWN as u64 {
             let begins = text.map_or_else(|| hex(shown), Into::into);
-            let sha256 = self.exact.as_ref().map(|e| String::from_utf8_lossy(e).into_owned()).unwrap_or_default();
+            let sha256 =
+                self.exact.as_ref().map(|e| String::from_utf8_lossy(e).into_owned()).unwrap_or_default();
             return Shown::Cut { begins, bytes: self.length, sha256 };
         }
         match text {
@@ -95,7 +97,9 @@ fn select(side: &Side, key: Option<&Key>) -> String {
         let readable = match column.kind {
             Kind::Text if !column.is_utf8() => format!("CONVERT({exact} USING utf8mb4)"),
             // Members by name; a BIT has none.
-            Kind::Members if column.charset.is_some() => format!("CONVERT({} USING utf8mb4)", column.quoted()),
+            Kind::Members if column.charset.is_some() => {
+                format!("CONVERT({} USING utf8mb4)", column.quoted())
+            }
             _ => exact.clone(),
         };
         let shown = if column.long { format!("LEFT({readable}, {SHOWN})") } else { readable };
@@ -109,7 +113,8 @@ fn image(row: &[Option<Bytes>], side: &Side, key: Option<&Key>) -> Option<Image>
     let (keys, rest) = rest.split_at_checked(key.map_or(0, |key| key.parts.len()))?;
     let key = key.and_then(|_| keys.iter().cloned().collect::<Option<Vec<_>>>()).map(KeyValue);
     let cell = |three: &[Option<Bytes>]| {
-        let length = three.get(2)?.as_ref().and_then(|l| std::str::from_utf8(l).ok()?.parse().ok()).unwrap_or(0);
+        let length =
+            three.get(2)?.as_ref().and_then(|l| std::str::from_utf8(l).ok()?.parse().ok()).unwrap_or(0);
         Some(Cell { exact: three.first()?.clone(), shown: three.get(1)?.clone(), length })
     };
     let cells: Vec<Cell> = rest.chunks(3).map(cell).collect::<Option<_>>()?;
@@ -281,7 +286,9 @@ pub(super) async fn by_hashes(
         );
         for row in session.ask(&reading(table), &sql).await?.rows {
             let read = image(&row, side, None);
-            let read = read.ok_or_else(|| Error::answer(session.region(), &reading(table), "a row without a checksum"))?;
+            let read = read.ok_or_else(|| {
+                Error::answer(session.region(), &reading(table), "a row without a checksum")
+            })?;
             if !found.iter().any(|known| known.hash == read.hash) {
                 found.push(read);
             }

@@ -63,7 +63,9 @@ impl Joined {
         let filter = Filter::new(config.tables.clone(), &config.meta_schema);
         let mut found = table::find(&mut self.left, &mut self.right, &edge.names, &filter).await?;
         if let Some(only) = &config.only {
-            found.retain(|f| f.name().split_once('.').is_some_and(|(database, table)| only.matches(database, table)));
+            found.retain(|f| {
+                f.name().split_once('.').is_some_and(|(database, table)| only.matches(database, table))
+            });
         }
         Ok(found)
     }

@@ -101,7 +101,9 @@ pub(super) async fn boundary(
     let answer = session.ask(&doing, &sql).await?;
     let Some(row) = answer.rows.into_iter().next() else { return Ok(None) };
     let parts: Option<Vec<Bytes>> = row.into_iter().collect();
-    parts.map(|parts| Some(KeyValue(parts))).ok_or_else(|| Error::answer(session.region(), &doing, "a NULL in a key"))
+    parts
+        .map(|parts| Some(KeyValue(parts)))
+        .ok_or_else(|| Error::answer(session.region(), &doing, "a NULL in a key"))
 }
 
 /// What a scan needs; its tasks share it.

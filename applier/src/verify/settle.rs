@@ -124,7 +124,8 @@ impl Settler<'_> {
             Box::pin(rows::hashes(self.left, table, &table.left, key, range)),
             Box::pin(rows::hashes(self.right, table, &table.right, key, range))
         );
-        let (left, right): (HashSet<_>, HashSet<_>) = (left?.into_iter().collect(), right?.into_iter().collect());
+        let (left, right): (HashSet<_>, HashSet<_>) =
+            (left?.into_iter().collect(), right?.into_iter().collect());
         let mut keys: Vec<KeyValue> = left.symmetric_difference(&right).map(|(key, _)| key.clone()).collect();
         keys.sort();
         keys.dedup();
@@ -191,9 +192,10 @@ impl Settler<'_> {
             if !spellings.insert((name(&pair.0), name(&pair.1))) {
                 continue;
             }
-            let same = suspect.seen.as_ref().is_some_and(|seen| {
-                (hash(&seen.0), hash(&seen.1)) == (hash(&pair.0), hash(&pair.1))
-            });
+            let same = suspect
+                .seen
+                .as_ref()
+                .is_some_and(|seen| (hash(&seen.0), hash(&seen.1)) == (hash(&pair.0), hash(&pair.1)));
             suspect.times = if same { suspect.times + 1 } else { 1 };
             if suspect.times >= self.reads_needed() {
                 let regions = (self.left.region(), self.right.region());
@@ -246,7 +248,8 @@ fn columns(columns: &[Column], left: Option<&Image>, right: Option<&Image>) -> V
             continue;
         }
         let show = |cell: &Option<rows::Cell>| cell.as_ref().map_or(Shown::Nothing, |c| c.show(column));
-        let bytes = |cell: &Option<rows::Cell>| cell.as_ref().map_or(Shown::Nothing, |c| c.show_bytes(column));
+        let bytes =
+            |cell: &Option<rows::Cell>| cell.as_ref().map_or(Shown::Nothing, |c| c.show_bytes(column));
         let alike = show(&l) == show(&r);
         let (left, right) = if alike { (bytes(&l), bytes(&r)) } else { (show(&l), show(&r)) };
         differing.push(ColumnDifference { name: column.name.clone(), left, right });

@@ -59,7 +59,10 @@ pub(super) struct Table {
 pub(super) enum Found {
     Table(Box<Table>),
     /// Its definitions differ, or one side lacks it: what differs.
-    Differs { name: String, why: Vec<String> },
+    Differs {
+        name: String,
+        why: Vec<String>,
+    },
 }
 
 impl Found {
@@ -222,11 +225,12 @@ type SharedKey = Option<(String, String, Vec<(String, bool)>)>;
 
 /// Two orders of one key would cut the rows into different ranges.
 fn collation_differs(left: &Definition, right: &Definition, name: &str) -> Option<String> {
-    let of = |d: &Definition| d.columns.iter().find(|c| same_name(&c.name, name)).and_then(|c| c.collation.clone());
+    let of = |d: &Definition| {
+        d.columns.iter().find(|c| same_name(&c.name, name)).and_then(|c| c.collation.clone())
+    };
     let (here, there) = (of(left), of(right));
     let text = |c: Option<String>| c.unwrap_or_else(|| "none".into());
-    (here != there)
-        .then(|| format!("key column {name} has collation {} and {}", text(here), text(there)))
+    (here != there).then(|| format!("key column {name} has collation {} and {}", text(here), text(there)))
 }
 
 /// Names of columns are compared without case, as the server does.
@@ -241,9 +245,10 @@ fn join(
     key: SharedKey,
     rows: u64,
 ) -> Table {
-    let right_columns = left.columns.iter().filter_map(|column| {
-        right.columns.iter().find(|c| same_name(&c.name, &column.name)).cloned()
-    });
+    let right_columns = left
+        .columns
+        .iter()
+        .filter_map(|column| right.columns.iter().find(|c| same_name(&c.name, &column.name)).cloned());
     let (left_index, right_index, parts) = match key {
         Some((here, there, parts)) => (Some(here), Some(there), Some(parts)),
         None => (None, None, None),
@@ -270,9 +275,9 @@ mod tests {
     use crate::verify::column::Column;
 
     fn definition(columns: &[(&str, &str)], keys: &[(&str, &[&str])]) -> Definition {
-        let keys = keys.iter().map(|(name, parts)| {
-            ((*name).into(), parts.iter().map(|p| ((*p).to_owned(), false)).collect())
-        });
+        let keys = keys
+            .iter()
+            .map(|(name, parts)| ((*name).into(), parts.iter().map(|p| ((*p).to_owned(), false)).collect()));
         Definition {
             columns: columns.iter().map(|(name, t)| Column::new(name, t, t)).collect(),
             keys: keys.collect(),

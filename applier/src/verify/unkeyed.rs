@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::Error;
 use super::column::row_hash;
 use super::report::{Difference, Event, TableReport, Unsettled};
 use super::rows::{self, Hash};
 use super::session::Session;
 use super::settle::{Settler, difference};
 use super::table::{Side, Table};
-use super::Error;
 
 /// How often each row is there, on both sides.
 type Counts = HashMap<Hash, (u64, u64)>;
@@ -129,8 +129,12 @@ async fn count(
 ) -> Result<Option<u64>, Error> {
     let doing = format!("reading {}", table.name);
     // One more than are wanted tells that there are too many.
-    let sql =
-        format!("SELECT {} FROM {} LIMIT {}", row_hash(side.columns.iter()), side.from(), most.saturating_add(1));
+    let sql = format!(
+        "SELECT {} FROM {} LIMIT {}",
+        row_hash(side.columns.iter()),
+        side.from(),
+        most.saturating_add(1)
+    );
     let region = session.region().to_owned();
     let mut rows = session.connection().query_stream(sql).await.map_err(Error::wire(&region, &*doing))?;
     let mut number = 0;

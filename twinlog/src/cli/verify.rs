@@ -9,7 +9,9 @@ use super::OutputArgs;
 
 /// `verify`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 equal, 1 something differs or could not be decided, 2 usage or configuration.")]
+#[command(
+    after_help = "Exit codes: 0 equal, 1 something differs or could not be decided, 2 usage or configuration."
+)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,

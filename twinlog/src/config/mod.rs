@@ -27,7 +27,9 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use convert::{applier_config, attach_config, links_from, region_with_relay, relay_config, verify_config};
+pub use convert::{
+    applier_config, attach_config, links_from, region_with_relay, relay_config, verify_config,
+};
 pub use fault::{Fault, Faults};
 pub use file::{
     Account, Admin, Detect, Existing, File, Initial, Link, Mysql, Operation, Policy, Region, Relay, Sync,

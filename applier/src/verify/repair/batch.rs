@@ -76,7 +76,9 @@ impl Writer {
                 Tried::Done(done) => {
                     open.into_iter().zip(done).for_each(|(i, outcome)| outcomes[i] = Some(outcome));
                 }
-                Tried::Without(bad) => bad.into_iter().for_each(|(i, outcome)| outcomes[open[i]] = Some(outcome)),
+                Tried::Without(bad) => {
+                    bad.into_iter().for_each(|(i, outcome)| outcomes[open[i]] = Some(outcome))
+                }
                 Tried::Locked(error) => {
                     attempt += 1;
                     if attempt == ATTEMPTS {
@@ -116,8 +118,10 @@ impl Writer {
         rows: &[&Difference],
         replace: bool,
     ) -> Result<Tried, Error> {
-        let names: Vec<&KeyValue> =
-            rows.iter().map(|d| d.keys.1.as_ref().or(d.keys.0.as_ref()).expect("a row has a key on some side")).collect();
+        let names: Vec<&KeyValue> = rows
+            .iter()
+            .map(|d| d.keys.1.as_ref().or(d.keys.0.as_ref()).expect("a row has a key on some side"))
+            .collect();
         let here = Box::pin(rows::lock_keys(&mut self.right, table, &table.right, &names)).await?;
         let there = Box::pin(rows::whole_by_keys(&mut self.left, table, &table.left, &names)).await?;
         let mut outcomes = vec![Outcome::Changed; rows.len()];
@@ -172,7 +176,14 @@ impl Writer {
         for written in written.chunks(rows::AT_ONCE) {
             let names: Vec<&KeyValue> = written
                 .iter()
-                .map(|i| rows[*i].keys.0.as_ref().or(rows[*i].keys.1.as_ref()).expect("a row has a key on some side"))
+                .map(|i| {
+                    rows[*i]
+                        .keys
+                        .0
+                        .as_ref()
+                        .or(rows[*i].keys.1.as_ref())
+                        .expect("a row has a key on some side")
+                })
                 .collect();
             let left = Box::pin(rows::hash_by_keys(&mut self.left, table, &table.left, &names)).await?;
             let right = Box::pin(rows::hash_by_keys(&mut self.right, table, &table.right, &names)).await?;

@@ -103,7 +103,8 @@ pub(super) async fn repair(
 ) -> Result<RepairReport, Error> {
     let mut done = RepairReport::default();
     for edge in &verifier.edges {
-        let of_edge = |r: &&TableReport| r.left == edge.left && r.right == edge.right && !r.differences.is_empty();
+        let of_edge =
+            |r: &&TableReport| r.left == edge.left && r.right == edge.right && !r.differences.is_empty();
         let reports: Vec<&TableReport> = reports.iter().filter(of_edge).collect();
         if reports.is_empty() {
             continue;
@@ -118,10 +119,15 @@ pub(super) async fn repair(
             let table = found.iter().find(|f| f.name() == report.table);
             match table {
                 Some(Found::Table(table)) if table.key.is_some() => {
-                    Box::pin(repair_table(verifier, &mut joined, &mut writer, table, report, &mut done)).await?;
+                    Box::pin(repair_table(verifier, &mut joined, &mut writer, table, report, &mut done))
+                        .await?;
                 }
                 Some(Found::Table(_)) => {
-                    leave_all(&mut done, report, "its table has no key that names every row: repair it by hand");
+                    leave_all(
+                        &mut done,
+                        report,
+                        "its table has no key that names every row: repair it by hand",
+                    );
                 }
                 _ => leave_all(&mut done, report, "its table has been altered since"),
             }

@@ -30,7 +30,9 @@ pub(super) fn update(side: &Side, key: &Key, at: &KeyValue, row: &Whole) -> Stri
 
 fn writable<'a>(side: &'a Side, row: &'a Whole) -> impl Iterator<Item = (&'a Column, Option<&'a [u8]>)> {
     let columns = side.columns.iter().zip(&row.values);
-    columns.filter(|(column, _)| !column.generated).map(|(column, value)| (column, value.as_ref().map(Bytes::as_ref)))
+    columns
+        .filter(|(column, _)| !column.generated)
+        .map(|(column, value)| (column, value.as_ref().map(Bytes::as_ref)))
 }
 
 #[cfg(test)]
@@ -53,7 +55,10 @@ mod tests {
         let row = Whole { hash: Bytes::new(), values: vec![value("5"), None, value("9")] };
         let at = KeyValue(vec![Bytes::from_static(b"4")]);
         assert_eq!(super::insert(&side, &row), "INSERT INTO `s`.`t` (`id`, `a`) VALUES (5, NULL)");
-        assert_eq!(super::update(&side, &key, &at, &row), "UPDATE `s`.`t` SET `id` = 5, `a` = NULL WHERE `id` = 4");
+        assert_eq!(
+            super::update(&side, &key, &at, &row),
+            "UPDATE `s`.`t` SET `id` = 5, `a` = NULL WHERE `id` = 4"
+        );
         assert_eq!(super::delete(&side, &key, &at), "DELETE FROM `s`.`t` WHERE `id` = 4");
     }
 }

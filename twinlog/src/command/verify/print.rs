@@ -113,10 +113,13 @@ fn describe(row: &Difference) -> String {
         // A row without a key is shown as the side has it where there are more.
         let more = row.count.0.cmp(&row.count.1);
         let there = |(i, (_, count, _)): &(usize, (&String, u64, _))| {
-            *count > 0 && (!row.key.is_empty() || more == if *i == 0 { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less })
+            *count > 0
+                && (!row.key.is_empty()
+                    || more == if *i == 0 { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less })
         };
         let sides = sides.into_iter().enumerate().filter(there);
-        let values: Vec<String> = sides.map(|(_, (region, _, value))| format!("{region} {}", text(value))).collect();
+        let values: Vec<String> =
+            sides.map(|(_, (region, _, value))| format!("{region} {}", text(value))).collect();
         let _ = writeln!(out, "    {}: {}", column.name, values.join(", "));
     }
     out

@@ -30,7 +30,8 @@ impl Outcome {
             return "equal";
         }
         let differs = |t: &TableReport| {
-            !t.definition.is_empty() || self.repair.is_none() && (!t.differences.is_empty() || t.unnamed_chunks > 0)
+            !t.definition.is_empty()
+                || self.repair.is_none() && (!t.differences.is_empty() || t.unnamed_chunks > 0)
         };
         let not_repaired =
             self.repair.as_ref().is_some_and(|r| !r.unrepaired.is_empty() || !r.differences.is_empty());
@@ -88,7 +89,8 @@ fn difference(row: &Difference) -> Value {
         }
         columns.insert(column.name.clone(), values.into());
     }
-    let counts = Map::from_iter([(row.left.clone(), json!(row.count.0)), (row.right.clone(), json!(row.count.1))]);
+    let counts =
+        Map::from_iter([(row.left.clone(), json!(row.count.0)), (row.right.clone(), json!(row.count.1))]);
     json!({ "table": row.table, "key": key(&row.key), "rows": counts, "columns": columns })
 }
 
@@ -97,9 +99,10 @@ fn unsettled(row: &Unsettled) -> Value {
 }
 
 fn repair(repair: &RepairReport) -> Value {
-    let left = repair.unrepaired.iter().map(|row| {
-        json!({ "table": row.table, "region": row.region, "key": key(&row.key), "why": row.why })
-    });
+    let left = repair
+        .unrepaired
+        .iter()
+        .map(|row| json!({ "table": row.table, "region": row.region, "key": key(&row.key), "why": row.why }));
     json!({
         "inserted": repair.inserted,
         "updated": repair.updated,
