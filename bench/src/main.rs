@@ -7,6 +7,8 @@ mod ratio;
 mod relay;
 mod stage;
 mod sync;
+mod verify;
+mod verify_peer;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ enum Command {
     CatchUp(catch_up::Options),
     /// The relay: pulling into its durable log against `mysqlbinlog --raw`, and serving from it.
     Relay(relay::Options),
+    /// Comparing a table of two servers: chunks in one thread as pt-table-checksum has them against `twinlog verify`.
+    Verify(verify::Options),
 }
 
 #[tokio::main]
@@ -33,6 +37,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::CatchUp(options) => catch_up::run(options).await,
         Command::Relay(options) => relay::run(options).await,
+        Command::Verify(options) => verify::run(options).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

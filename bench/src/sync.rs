@@ -49,6 +49,11 @@ impl Sync {
         Ok(Self { folder: folder.into(), file, relay_port, children: Vec::new() })
     }
 
+    /// The configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.file
+    }
+
     pub(crate) fn start_relay(&mut self) -> Result<()> {
         self.spawn(&["relay", "--region", "eu"])
     }

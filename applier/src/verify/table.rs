@@ -16,9 +16,12 @@ use crate::sql;
 #[derive(Clone, Debug)]
 struct Definition {
     columns: Vec<Column>,
-    /// Unique keys without NULLs, the best first: the index's name, and its columns with their directions.
-    keys: Vec<(String, Vec<(String, bool)>)>,
+    /// Unique keys without NULLs, the best first.
+    keys: Vec<Index>,
 }
+
+/// A unique index: its name, and its columns with whether it goes down in each.
+type Index = (String, Vec<(String, bool)>);
 
 /// One side of a table that is compared.
 #[derive(Clone, Debug)]
@@ -162,10 +165,7 @@ fn column(row: RowRef<'_>) -> Result<Column, wire::Error> {
 }
 
 /// The keys that name every row: unique, of whole columns that are never NULL, and compared in SQL.
-fn keys<'a>(
-    columns: &[Column],
-    rows: impl Iterator<Item = RowRef<'a>>,
-) -> Result<Vec<(String, Vec<(String, bool)>)>, wire::Error> {
+fn keys<'a>(columns: &[Column], rows: impl Iterator<Item = RowRef<'a>>) -> Result<Vec<Index>, wire::Error> {
     let mut indexes: BTreeMap<String, Option<Vec<(String, bool)>>> = BTreeMap::new();
     for row in rows {
         let index = indexes.entry(row.text("name")?).or_insert_with(|| Some(Vec::new()));
