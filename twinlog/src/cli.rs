@@ -69,18 +69,9 @@ impl Command {
             Self::Conflicts(_) => "conflicts".into(),
             Self::Log(_) => "log".into(),
         };
-<<<<<<< HEAD
-        let quiet = matches!(
-            self,
-            Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Verify(_) | Self::Log(_)
-        );
+        let quiet =
+            matches!(self, Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Verify(_) | Self::Log(_));
         Speaker { name, quiet }
-=======
-        Speaker {
-            name,
-            quiet: matches!(self, Self::Demo(_) | Self::Status(_) | Self::Verify(_) | Self::Log(_)),
-        }
->>>>>>> 70129f5 (tests: verify finds, waits, resumes and repairs on real servers)
     }
 }
 
