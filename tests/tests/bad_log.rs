@@ -97,7 +97,7 @@ async fn gtids_purged_at_the_source_stop_the_relay_with_the_missing_set() {
     pair.kill9(RELAY);
     pair.eu.run("UPDATE shop.counter SET token = token + 1").await;
     let missing = pair.eu.executed().await.to_string();
-    purge_binlogs(&pair).await;
+    pair.eu.purge_binlogs().await;
     let relay = pair.run_to_failure(RELAY, pair.config()).await;
     let last = missing.rsplit(['-', ':']).next().expect("a number");
     relay.assert_failed(1, &["purged", last, "remedy:"]);
@@ -111,7 +111,7 @@ async fn gtids_purged_at_the_relay_stop_the_applier_with_the_missing_set() {
     let before = pair.us.gtid_executed().await;
     pair.eu.run("UPDATE shop.counter SET token = token + 1").await;
     let missing = pair.eu.executed().await.to_string();
-    purge_binlogs(&pair).await;
+    pair.eu.purge_binlogs().await;
     // The relay log is lost, and the source no longer has what the link needs.
     fs::remove_dir_all(pair.relay_dir("eu")).expect("the relay log can be removed");
     pair.start_one(RELAY);
@@ -126,14 +126,6 @@ async fn gtids_purged_at_the_relay_stop_the_applier_with_the_missing_set() {
         pair.eu.row::<i64>("SELECT CAST(MAX(token) AS SIGNED) FROM shop.counter").await,
         "{before}"
     );
-}
-
-/// Leaves the source with one empty binlog file.
-async fn purge_binlogs(pair: &Pair) {
-    pair.eu.run("FLUSH BINARY LOGS").await;
-    let files: Vec<(String, u64, String)> = pair.eu.rows("SHOW BINARY LOGS").await;
-    let (last, ..) = files.last().expect("a binlog");
-    pair.eu.run(&format!("PURGE BINARY LOGS TO '{last}'")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -255,10 +255,8 @@ async fn a_relay_that_was_away_for_too_long_is_found_out_before_it_starts() {
     pair.start().await;
     pair.stop_one(Process::Relay("eu")).await;
     assert_eq!(Check::of(&pair).await.item("relay_position", "eu").status(), "pass");
-    let statements = ["INSERT INTO shop.item (name) VALUES ('unseen')", "FLUSH BINARY LOGS"];
-    pair.eu.run_all(&statements).await;
-    let (file, ..): (String, u64, String, String, String) = pair.eu.row("SHOW BINARY LOG STATUS").await;
-    pair.eu.run(&format!("PURGE BINARY LOGS TO '{file}'")).await;
+    pair.eu.run("INSERT INTO shop.item (name) VALUES ('unseen')").await;
+    pair.eu.purge_binlogs().await;
     let item = Check::of(&pair).await.item("relay_position", "eu");
     assert_eq!(item.status(), "fail", "{}", item.line());
     assert!(item.found().contains("purged"), "{}", item.line());

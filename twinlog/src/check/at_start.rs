@@ -11,7 +11,7 @@ use wire::Connection;
 
 use super::report::{About, Finding, Outcome};
 use super::server::{self, Place};
-use super::{gather, schema, settings, tables};
+use super::{gather, schema_read, settings, tables};
 use crate::failure::Failure;
 
 /// A start is not held up for longer.
@@ -63,7 +63,7 @@ async fn findings(file: &File, place: &Place) -> Result<Vec<Finding>, wire::Erro
     let retain = file.regions.get(&place.region).and_then(|r| r.relay.as_ref()).map(|relay| relay.retain);
     let mut findings = settings::judge(&about, place, &facts, retain);
     if place.is_target() {
-        let schema = schema::engines(&mut connection, file).await?;
+        let schema = schema_read::engines(&mut connection, file).await?;
         findings.extend(tables::engines(&about, &schema));
     }
     connection.close().await;

@@ -11,8 +11,8 @@ use super::report::{About, Finding};
 use super::schema::Schema;
 use super::server::Server;
 use super::{
-    auto_increment, clock, definitions, foreign_keys, identity, packets, pair, policies, privileges, relay,
-    settings, tables, triggers_events,
+    auto_increment, clock, definitions, foreign_keys, grants, identity, packets, pair, policies, privileges,
+    relay, settings, tables, triggers_events,
 };
 
 /// Judges all that was said.
@@ -62,7 +62,7 @@ fn of_server(file: &File, server: &Server, gathered: &Gathered) -> Vec<Finding> 
     if !tagged_ddl_comes(file, &server.place.region, gathered) {
         probed.retain(|probed| probed.privilege != privileges::TAG);
     }
-    findings.extend(privileges::judge(&server.about(), &probed));
+    findings.extend(grants::judge(&server.about(), &probed));
     findings
 }
 

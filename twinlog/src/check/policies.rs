@@ -24,11 +24,11 @@ pub(crate) fn judge(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// DESIGN: with three or more regions that all write, taking or keeping rows leaves them different.
+/// With two regions, taking rows on one side and keeping them on the other ends equal. With three or more that all
+/// write it does not.
 fn many_regions(about: &About, file: &File) -> Vec<Finding> {
     const ITEM: &str = "policy";
-    let wrong: Vec<(&Link, Policy, &BTreeSet<&str>)> = Vec::new();
-    let mut wrong = wrong;
+    let mut wrong: Vec<(&Link, Policy, &BTreeSet<&str>)> = Vec::new();
     let rings = rings(file);
     for link in file.links.values() {
         let Some(ring) =

@@ -13,8 +13,8 @@ use super::checkpoints::{self, Meta};
 use super::facts::{Facts, LogStatus, Replica, VARIABLES, Variables};
 use super::privileges::{self, Uses};
 use super::report::{About, Finding};
-use super::schema::{self, Schema};
-use super::{clock, sql};
+use super::schema::Schema;
+use super::{clock, schema_read, sql};
 use crate::failure::Failure;
 
 /// How long an answer may take: a data dictionary of many tables takes its time.
@@ -170,7 +170,7 @@ async fn gather(
             facts.replicas = replicas(session).await?;
         }
         // A reader may see no table at all, and then the writer's view is the one that counts.
-        let seen = schema::read(session, file).await?;
+        let seen = schema_read::read(session, file).await?;
         if server.schema.as_ref().is_none_or(|known| known.tables.len() <= seen.tables.len()) {
             server.schema = Some(seen);
         }
