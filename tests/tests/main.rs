@@ -18,6 +18,7 @@ mod demo;
 mod downstreams;
 mod echo;
 mod fence;
+mod guide;
 mod harness_itself;
 mod in_step;
 mod injected_errors;
