@@ -226,3 +226,41 @@ async fn people_read_a_table_and_rounds_go_on_until_they_are_ended() {
     assert_eq!(code, Some(1), "the last round found a difference");
     assert!(pair.ended(Process::Relay("eu")).is_none());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_holds_itself_back() {
+    let pair = Pair::new(PairOptions::default()).await;
+    fill(&pair, "t", 6000).await;
+    let began = Instant::now();
+    pair.verify(&["--max-rows-per-second", "2000"]).await.assert_equal();
+    // What the first chunks have is let through at once; the rest waits for its time.
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+
+    let busy = pair.us.connect().await;
+    let began = Instant::now();
+    let (verified, ()) = tokio::join!(pair.verify(&["--max-load", "1"]), async {
+        let mut busy = busy;
+        mysql_async::prelude::Queryable::query_drop(&mut busy, "DO SLEEP(4)").await.expect("it sleeps");
+    });
+    verified.assert_equal();
+    assert!(began.elapsed() > Duration::from_secs(3), "it did not pause: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_behind_holds_a_comparison_back_but_not_for_ever() {
+    let pair = Pair::new(PairOptions::default()).await;
+    fill(&pair, "t", 24_000).await;
+    pair.start().await;
+    // Nothing moves on the link, and nothing needs to: all rows are equal.
+    pair.link("us-eu").hold();
+    let began = Instant::now();
+    // It takes 10 s by itself; a mark is written after 5, is a second late after 6, and waited for until 9.
+    let verified = pair
+        .verify(&["--max-rows-per-second", "2400", "--max-lag", "1s", "--wait", "3s", "--sessions", "1"])
+        .await;
+    verified.assert_equal();
+    assert!(began.elapsed() > Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(verified.err.contains("going on although a link is behind"), "{verified}");
+    pair.link("us-eu").release();
+    pair.assert_alive();
+}

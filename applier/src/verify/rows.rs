@@ -201,14 +201,16 @@ pub(super) async fn whole_by_keys(
 ) -> Result<Vec<Option<Whole>>, Error> {
     let exact: Vec<String> = side.columns.iter().map(Column::exact).collect();
     let what = format!("{}, {}", row_hash(side.columns.iter()), exact.join(", "));
-    let sql = keyed_statement(table, side, keys, &what, "");
     let mut found = vec![None; keys.len()];
-    for mut row in session.ask(&reading(table), &sql).await?.rows {
-        let values = row.split_off(2.min(row.len()));
-        let hash = row.pop().flatten();
-        let place = number(&row).and_then(|n| found.get_mut(n));
-        let (Some(place), Some(hash)) = (place, hash) else { return Err(odd(session.region(), table)) };
-        *place = Some(Whole { hash, values });
+    for (chunk, start) in keys.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+        let sql = keyed_statement(table, side, chunk, &what, "");
+        for mut row in session.ask(&reading(table), &sql).await?.rows {
+            let values = row.split_off(2.min(row.len()));
+            let hash = row.pop().flatten();
+            let place = number(&row).and_then(|n| found[start..].get_mut(n));
+            let (Some(place), Some(hash)) = (place, hash) else { return Err(odd(session.region(), table)) };
+            *place = Some(Whole { hash, values });
+        }
     }
     Ok(found)
 }

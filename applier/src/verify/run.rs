@@ -112,7 +112,10 @@ impl<'a> Run<'a> {
             }
             let report = match found {
                 Found::Table(table) => {
-                    Box::pin(self.table(edge, &mut joined, *table, throttle.clone(), keeper)).await?
+                    let name = table.name.clone();
+                    let compared =
+                        Box::pin(self.table(edge, &mut joined, *table, throttle.clone(), keeper)).await;
+                    compared.or_else(|error| altered(&name, edge, error))?
                 }
                 Found::Differs { name, why } => TableReport { definition: why, ..blank(&name, edge) },
             };
@@ -216,6 +219,21 @@ impl<'a> Run<'a> {
         self.noted = Instant::now();
         keeper.save(&self.state)
     }
+}
+
+/// A table that was altered or dropped while it was read, by its name instead of an end of everything.
+fn altered(table: &str, edge: &Edge, error: Error) -> Result<TableReport, Error> {
+    // No such column, table or index; another definition than that of the statement's snapshot.
+    if !matches!(error.code(), Some(1054 | 1146 | 1176 | 1412)) {
+        return Err(error);
+    }
+    let why = format!("it was altered while it was compared; compare it again: {}", describe(&error));
+    Ok(TableReport { definition: vec![why], ..blank(table, edge) })
+}
+
+fn describe(error: &Error) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn unsettled(key: &Key, range: &Range, why: &str) -> Unsettled {

@@ -13,7 +13,7 @@ use super::column::Column;
 use super::key::{Key, KeyValue, Range};
 use super::passing::Passing;
 use super::report::{ColumnDifference, Difference, Event, Unsettled, Watch};
-use super::rows::{self, Image, Shown};
+use super::rows::{self, Hash, Image, Shown};
 use super::scan::{boundary, digests};
 use super::session::Session;
 use super::table::Table;
@@ -41,6 +41,29 @@ struct Suspect {
     seen: Option<Pair>,
     /// How often it was read like that, one read after the other.
     times: u32,
+    /// Every state it was seen in, on either side.
+    states: (HashSet<Hash>, HashSet<Hash>),
+}
+
+impl Suspect {
+    fn new(key: KeyValue) -> Self {
+        Self { key, seen: None, times: 0, states: Default::default() }
+    }
+
+    /// Has one side now what the other had before? Then the change has crossed: a row that is written all the time is
+    /// never the same on both sides at once, and is in step none the less.
+    fn has_crossed(&self, pair: &Pair) -> bool {
+        let was = |states: &HashSet<Hash>, image: &Option<Image>| {
+            image.as_ref().is_some_and(|image| states.contains(&image.hash))
+        };
+        was(&self.states.1, &pair.0) || was(&self.states.0, &pair.1)
+    }
+
+    fn note(&mut self, pair: Pair) {
+        self.states.0.extend(pair.0.as_ref().map(|image| image.hash.clone()));
+        self.states.1.extend(pair.1.as_ref().map(|image| image.hash.clone()));
+        self.seen = Some(pair);
+    }
 }
 
 pub(super) type Pair = (Option<Image>, Option<Image>);
@@ -139,8 +162,7 @@ impl Settler<'_> {
         key: &Key,
         keys: Vec<KeyValue>,
     ) -> Result<Settled, Error> {
-        let mut suspects: Vec<Suspect> =
-            keys.into_iter().map(|key| Suspect { key, seen: None, times: 0 }).collect();
+        let mut suspects: Vec<Suspect> = keys.into_iter().map(Suspect::new).collect();
         let mut settled = Settled::default();
         let mut stuck = None;
         for round in 0..self.limits.rounds {
@@ -185,7 +207,7 @@ impl Settler<'_> {
         let mut spellings = HashSet::new();
         for (mut suspect, pair) in suspects.into_iter().zip(pairs) {
             let hash = |image: &Option<Image>| image.as_ref().map(|i| i.hash.clone());
-            if hash(&pair.0) == hash(&pair.1) {
+            if hash(&pair.0) == hash(&pair.1) || suspect.has_crossed(&pair) {
                 continue;
             }
             let name = |image: &Option<Image>| image.as_ref().and_then(|i| i.key.clone());
@@ -203,7 +225,7 @@ impl Settler<'_> {
                 self.watch.see(&Event::Differs(&difference));
                 differences.push(difference);
             } else {
-                suspect.seen = Some(pair);
+                suspect.note(pair);
                 rest.push(suspect);
             }
         }

@@ -102,7 +102,7 @@ pub(super) async fn find(
     for (name, (here, there, rows)) in all {
         let shown = format!("{}.{}", name.0, name.1);
         let missing = |region: &str| {
-            let why = vec![format!("there is no such table in {region}")];
+            let why = vec![format!("there is no such table in {region}, or its account can't see it")];
             Found::Differs { name: shown.clone(), why }
         };
         found.push(match (here, there) {
