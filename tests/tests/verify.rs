@@ -200,6 +200,11 @@ async fn people_read_a_table_and_rounds_go_on_until_they_are_ended() {
     let config = pair.config().to_string_lossy().into_owned();
     let finished = Finished::of(&["verify", "-c", &config], IN_STEP).await;
     assert_eq!(finished.code, 1, "{finished}");
+    let status = Finished::of(&["status", "-c", &config], IN_STEP).await;
+    assert!(
+        status.out.contains(" ago: different, 100 rows in 1 tables\n  shop.t: different, 1 rows named"),
+        "{status}"
+    );
     for part in ["TABLE", "shop.t", "eu us", "different", "(id=5): differs", r#"v: eu "row 5", us "Row 5""#] {
         assert!(finished.out.contains(part), "{part:?}: {finished}");
     }

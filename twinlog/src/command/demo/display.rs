@@ -113,7 +113,8 @@ mod tests {
             lag_transactions: Some(3),
             ..LinkReport::default()
         };
-        let report = SyncReport { sync: "demo".into(), links: vec![link], relays: Vec::new() };
+        let report =
+            SyncReport { sync: "demo".into(), links: vec![link], relays: Vec::new(), verified: None };
         let written = [("eu", 50, 60)];
         for text in [
             picture("writing", Duration::from_secs(7), 30, &written, &report),

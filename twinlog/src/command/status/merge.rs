@@ -7,6 +7,7 @@ use serde::Serialize;
 use twinlog::config::{File, Link};
 
 use crate::admin::{Kind, ProcessStatus, Unreachable};
+use crate::command::verify::{LastVerified, last_verified};
 
 /// A process that does not answer is in this state.
 pub(super) const UNREACHABLE: &str = "unreachable";
@@ -20,6 +21,8 @@ pub(crate) struct SyncReport {
     pub(crate) links: Vec<LinkReport>,
     /// Every relay, by region.
     pub(crate) relays: Vec<relay::Status>,
+    /// The last comparison of the regions on this host.
+    pub(crate) verified: Option<LastVerified>,
 }
 
 /// One link. What nobody could tell is `null`.
@@ -98,7 +101,8 @@ pub(super) fn merge(file: &File, answers: &Answers) -> SyncReport {
     let relays =
         file.regions.values().filter(|r| r.relay.is_some()).map(|r| relay_of(&r.name, answers)).collect();
     let links = file.links.values().map(|link| link_of(link, file, answers)).collect();
-    SyncReport { sync: file.sync.name.clone(), links, relays }
+    let verified = last_verified(&file.sync.state_dir);
+    SyncReport { sync: file.sync.name.clone(), links, relays, verified }
 }
 
 fn relay_of(region: &str, answers: &Answers) -> relay::Status {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::merge::{LinkReport, SyncReport};
+use crate::command::verify::LastVerified;
 
 const LINKS: [&str; 8] = ["LINK", "STATE", "LAG", "SECONDS", "APPLIED", "ROWS", "ECHO DROPPED", "RELAY"];
 const RELAYS: [&str; 7] = ["RELAY", "STATE", "LISTENS ON", "RECEIVED", "LOG", "SEGMENTS", "ATTACHED"];
@@ -14,6 +15,9 @@ pub(super) fn render(report: &SyncReport) -> String {
         text.push('\n');
         text += &lines(&RELAYS, &report.relays.iter().map(relay_row).collect::<Vec<_>>());
     }
+    if let Some(verified) = &report.verified {
+        text += &compared(verified);
+    }
     let links = report.links.iter().map(|l| ("link", &l.link, &l.last_error));
     let relays = report.relays.iter().map(|r| ("relay", &r.region, &r.last_error));
     for (kind, name, error) in links.chain(relays) {
@@ -21,6 +25,19 @@ pub(super) fn render(report: &SyncReport) -> String {
             // Writing to a string does not fail.
             let _ = write!(text, "\n{kind} {name}: {error}\n");
         }
+    }
+    text
+}
+
+/// When the regions were last compared on this host, and what was found.
+fn compared(last: &LastVerified) -> String {
+    let ago = last.age().map(|age| format!(", {} ago", humantime::format_duration(age))).unwrap_or_default();
+    let (rows, tables) = (count(Some(last.rows)), last.tables.len());
+    let mut text =
+        format!("\nverified at {}{ago}: {}, {rows} rows in {tables} tables\n", last.at, last.result);
+    for table in last.tables.iter().filter(|t| t.result != "equal") {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {}: {}, {} rows named", table.table, table.result, table.differences);
     }
     text
 }
@@ -108,6 +125,7 @@ fn unknown() -> String {
 mod tests {
     use super::{bytes, count, render};
     use crate::command::status::{LinkReport, SyncReport};
+    use crate::command::verify::LastVerified;
 
     #[test]
     fn numbers_are_easy_to_read() {
@@ -133,8 +151,17 @@ mod tests {
             sync: "shop".into(),
             links: vec![link("eu-us", Some(1000)), link("us-eu", None)],
             relays: Vec::new(),
+            verified: Some(LastVerified {
+                at: "2026-01-01T00:00:00Z".into(),
+                result: "equal".into(),
+                seconds: 2.0,
+                rows: 12_000,
+                tables: Vec::new(),
+            }),
         };
         let text = render(&report);
+        assert!(text.contains("\nverified at 2026-01-01T00:00:00Z, "), "{text}");
+        assert!(text.contains(" ago: equal, 12,000 rows in 0 tables\n"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "LINK   STATE    LAG  SECONDS  APPLIED   ROWS  ECHO DROPPED  RELAY");
         assert_eq!(lines[1], "eu-us  running  -    -        -        1,000  -             none");

@@ -1,6 +1,7 @@
 //! `twinlog verify`: compares the regions, names what differs, and repairs it on request.
 
 mod ask;
+mod last;
 mod print;
 mod view;
 mod watch;
@@ -18,6 +19,7 @@ use twinlog::config::{File, verify_config};
 use crate::cli::VerifyArgs;
 use crate::failure::{Diagnosis, Failure};
 use crate::shutdown::Shutdown;
+pub(super) use last::{LastVerified, read as last_verified};
 use view::Outcome;
 use watch::Bar;
 
@@ -34,6 +36,7 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     loop {
         match Box::pin(round(&config, &args, &shutdown.token)).await {
             Ok(outcome) => {
+                last::write(&file.sync.state_dir, &outcome)?;
                 print::outcome(&outcome, &args)?;
                 code = if outcome.is_equal() { ExitCode::SUCCESS } else { ExitCode::from(1) };
             }
@@ -42,6 +45,10 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
             Err(Error::Interrupted) => {
                 let failure = Failure::failed("interrupted before everything was compared");
                 return Err(failure.with_remedy("twinlog verify --resume goes on where it was"));
+            }
+            Err(error) if args.continuous && error.is_transient() => {
+                tracing::warn!(error = Failure::from_diagnosis("a round was broken off", &error).line());
+                code = ExitCode::from(1);
             }
             Err(error) => return Err(Failure::from_diagnosis("the regions could not be compared", &error)),
         }
