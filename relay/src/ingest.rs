@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use binlog::GtidSet;
 use storage::RelayLog;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wire::{AckSender, Checksum};
@@ -13,6 +13,7 @@ use wire::{AckSender, Checksum};
 use crate::begin::{Asked, where_asked};
 use crate::choose::{NoSource, choose};
 use crate::frames::Frames;
+use crate::inlet::{Inlet, WriterGone};
 use crate::status::Progress;
 use crate::upstream::Upstream;
 use crate::writer::Message;
@@ -26,13 +27,10 @@ const LAST_BACKOFF: Duration = Duration::from_secs(15);
 pub(crate) struct Ingest {
     pub(crate) config: Config,
     pub(crate) log: RelayLog,
-    pub(crate) to_writer: mpsc::Sender<Message>,
+    pub(crate) to_writer: Inlet,
     pub(crate) asked: Asked,
     pub(crate) progress: Progress,
 }
-
-/// The writer has ended; it tells why.
-struct WriterGone;
 
 enum Ended {
     /// Trying again may help.
@@ -187,7 +185,7 @@ impl Ingest {
     }
 
     async fn send(&self, message: Message) -> Result<(), WriterGone> {
-        self.to_writer.send(message).await.map_err(|_| WriterGone)
+        self.to_writer.send(message).await
     }
 }
 

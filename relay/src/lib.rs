@@ -11,6 +11,7 @@
 
 mod answers;
 mod begin;
+mod beside;
 mod choose;
 mod config;
 mod error;
@@ -19,6 +20,7 @@ mod frames;
 mod guard;
 mod hear;
 mod ingest;
+mod inlet;
 mod listen;
 #[cfg(test)]
 mod listen_tests;

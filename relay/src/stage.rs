@@ -94,7 +94,8 @@ impl Stage {
     /// What the writer's thread does after a flush.
     pub(crate) fn flush(&mut self) {
         let end = self.writer.sync().unwrap();
-        self.shared.tail.grow(self.writer.take_fresh(), end.position);
+        self.shared.tail.add(self.writer.take_fresh());
+        self.shared.tail.grow(end.position);
     }
 
     pub(crate) fn options(&self) -> ConnectOptions {

@@ -6,7 +6,7 @@
 //! One who is further back reads the disk, and comes here when it has caught up. So however many downstreams follow
 //! live, an event is neither read nor verified for each of them.
 //!
-//! **Promise 1**: a piece is put here after the flush that made it durable, never before.
+//! **Promise 1**: a piece is put here before the flush that makes it durable, and given to nobody before it is.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -38,7 +38,7 @@ struct Ring {
     bytes: usize,
 }
 
-/// What one flush made durable.
+/// What one flush makes durable.
 #[derive(Debug)]
 pub(crate) struct Piece {
     fresh: Fresh,
@@ -52,13 +52,21 @@ impl Tail {
         Self(Arc::new(Shared { ring: Mutex::default(), end: watch::Sender::new(end) }))
     }
 
-    /// Adds what has become durable, and tells all followers that the log is durable up to `end`; without `fresh` they
-    /// find it on the disk.
-    pub(crate) fn grow(&self, fresh: Option<Fresh>, end: LogPosition) {
+    /// Adds what is on its way to the disk. It is given to nobody before [`Self::grow`] says that it is there.
+    pub(crate) fn add(&self, fresh: Option<Fresh>) {
         if let Some(fresh) = fresh {
             self.ring().push(Arc::new(Piece { fresh, transactions: OnceLock::new() }));
         }
-        self.0.end.send_if_modified(|known| std::mem::replace(known, end) != end);
+    }
+
+    /// The log is durable up to `end`: tells all followers. What was not kept they find on the disk.
+    pub(crate) fn grow(&self, end: LogPosition) {
+        // Two threads flush, and the later end may be told first.
+        self.0.end.send_if_modified(|known| {
+            let grows = *known < end;
+            *known = end.max(*known);
+            grows
+        });
     }
 
     /// The durable end.
@@ -71,11 +79,12 @@ impl Tail {
         self.0.end.subscribe()
     }
 
-    /// The piece that begins here, if it is kept.
+    /// The piece that begins here, if it is kept and durable.
     pub(crate) fn at(&self, begin: LogPosition) -> Option<Arc<Piece>> {
+        let end = self.end();
         let ring = self.ring();
         let found = ring.pieces.binary_search_by_key(&begin, |piece| piece.fresh.begin).ok()?;
-        ring.pieces.get(found).cloned()
+        ring.pieces.get(found).filter(|piece| piece.end() <= end).cloned()
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

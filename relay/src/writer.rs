@@ -1,23 +1,26 @@
 //! The thread that owns the relay log's writer: appends what came, flushes once for all of it.
 //!
-//! **Promise 1** (only what is durable counts): the durable end moves here, after the flush, and everything else
-//! (serving, acknowledging) looks at it. While the thread flushes, the next events gather in its channel: that
-//! is the group commit.
+//! **Promise 1** (only what is durable counts): the durable end moves here or [beside](Beside), after the flush, and
+//! everything else (serving, acknowledging) looks at it. While the thread flushes, the next events gather in its inbox:
+//! that is the group commit.
 
 use std::time::Duration;
 
 use binlog::Event;
-use storage::{Appended, LogWriter, OnKnown, SourceFile};
+use storage::{Appended, LogWriter, OnKnown, SourceFile, SyncPoint};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
+use crate::beside::Beside;
+use crate::inlet::{Inlet, Sent};
 use crate::status::Progress;
 use crate::tail::Tail;
 
-/// Most bytes appended before a flush: a downstream sees none of them until then.
-const FLUSH_BYTES: usize = 4 << 20;
-/// Batches of events on their way to the thread; each is at most a read's worth.
-const QUEUE: usize = 8;
+/// While more waits, a flush is begun beside the appending for so many bytes: few enough that downstreams see them
+/// soon, and enough that flushes are few.
+const BESIDE_BYTES: usize = 1 << 20;
+/// Most bytes appended while another flush is under way: then it is waited for.
+const FLUSH_BYTES: usize = 6 << 20;
 /// How often a full disk or a full log is looked at again.
 const FULL_RETRY: Duration = Duration::from_millis(500);
 
@@ -41,28 +44,31 @@ pub(crate) fn spawn(
     writer: LogWriter,
     tail: Tail,
     progress: Progress,
-) -> std::io::Result<(mpsc::Sender<Message>, WriterEnd)> {
-    let (to_thread, inbox) = mpsc::channel(QUEUE);
+) -> std::io::Result<(Inlet, WriterEnd)> {
+    let (inlet, inbox) = Inlet::new();
     let (done, ended) = oneshot::channel();
+    let beside = Beside::spawn(tail.clone())?;
     let log = tracing::Span::current();
     std::thread::Builder::new().name("relay-log".into()).spawn(move || {
         let _in_span = log.entered();
         let mut thread =
-            Thread { writer, inbox, tail, progress, pending: 0, transactions: 0, is_waiting: false };
-        let result = thread.run().map_err(Error::from);
-        let result = result.and_then(|()| thread.writer.close().map_err(Error::from));
+            Thread { writer, inbox, beside, tail, progress, pending: 0, transactions: 0, is_waiting: false };
+        let result = thread.run();
+        let Thread { writer, beside, .. } = thread;
+        let result = result.and_then(|()| writer.close()).map_err(|error| beside.cause(error));
         // Nobody to tell: the relay is gone.
-        _ = done.send(result);
+        _ = done.send(result.map_err(Error::from));
     })?;
-    Ok((to_thread, ended))
+    Ok((inlet, ended))
 }
 
 struct Thread {
     writer: LogWriter,
-    inbox: mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Sent>,
+    beside: Beside,
     tail: Tail,
     progress: Progress,
-    /// Bytes appended and not flushed.
+    /// Bytes appended, for which no flush was begun.
     pending: usize,
     /// Transactions whole and not counted.
     transactions: u64,
@@ -72,29 +78,50 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self) -> Result<(), storage::Error> {
-        while let Some(message) = self.inbox.blocking_recv() {
+        while let Some(Sent { message, room }) = self.inbox.blocking_recv() {
             self.take(message)?;
+            drop(room);
             while self.pending < FLUSH_BYTES {
-                let Ok(message) = self.inbox.try_recv() else { break };
+                let Ok(Sent { message, room: _room }) = self.inbox.try_recv() else { break };
                 self.take(message)?;
+                if self.pending >= BESIDE_BYTES && self.beside.is_idle() {
+                    self.flush_beside()?;
+                }
             }
             self.flush()?;
         }
         Ok(())
     }
 
+    /// Makes all durable that is whole.
     fn flush(&mut self) -> Result<(), storage::Error> {
+        if let Some(point) = self.prepare()? {
+            let end = point.complete()?;
+            self.tail.grow(end.position);
+        }
+        Ok(())
+    }
+
+    /// The same, by the other thread.
+    fn flush_beside(&mut self) -> Result<(), storage::Error> {
+        if let Some(point) = self.prepare()? {
+            self.beside.flush(point);
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<Option<SyncPoint>, storage::Error> {
         self.pending = 0;
-        let end = loop {
-            match self.writer.sync() {
-                Ok(end) => break end,
+        let point = loop {
+            match self.writer.prepare_sync() {
+                Ok(point) => break point,
                 Err(error @ storage::Error::NoSpace { .. }) => self.wait(&error.to_string()),
                 Err(error) => return Err(error),
             }
         };
-        self.tail.grow(self.writer.take_fresh(), end.position);
+        self.tail.add(self.writer.take_fresh());
         self.progress.received(self.writer.received(), std::mem::take(&mut self.transactions));
-        Ok(())
+        Ok(point)
     }
 
     fn take(&mut self, message: Message) -> Result<(), storage::Error> {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -18,7 +18,7 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Active {
     head: Arc<SegmentHead>,
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     /// Where the buffer goes: bytes that are in the file.
     written: u64,
@@ -30,11 +30,21 @@ pub(crate) struct Active {
 impl Active {
     /// Goes on at `end` of an open file.
     pub(crate) fn new(head: Arc<SegmentHead>, file: File, path: PathBuf, end: u64) -> Self {
+        let file = Arc::new(file);
         Self { head, file, path, written: end, buffer: Vec::with_capacity(BUFFER), overhang: false }
     }
 
     pub(crate) fn head(&self) -> &Arc<SegmentHead> {
         &self.head
+    }
+
+    /// The file, for another thread to flush.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Bytes of the segment, the buffered ones included.
@@ -111,6 +121,7 @@ impl Active {
 mod tests {
     use std::fs::{self, File};
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::{Active, BUFFER};
     use crate::error::Error;
@@ -127,7 +138,7 @@ mod tests {
             begins_file: true,
             format: event.clone(),
             previous_event: event,
-            previous: std::sync::Arc::default(),
+            previous: Arc::default(),
         };
         let full = File::options().write(true).open("/dev/full").unwrap();
         let path = dir.join("segment");
@@ -148,7 +159,7 @@ mod tests {
             assert_eq!(active.end(), 6);
             assert!(matches!(active.flush(), Err(Error::NoSpace { .. })));
         }
-        active.file = file;
+        active.file = file.into();
         active.push(b"second ").unwrap();
         active.push(&large).unwrap();
         active.flush().unwrap();
@@ -161,7 +172,7 @@ mod tests {
     fn what_is_cut_is_gone_from_buffer_and_file() {
         let dir = tempfile::tempdir().unwrap();
         let (mut active, file) = on_full_disk(dir.path());
-        active.file = file;
+        active.file = file.into();
         active.push(b"whole").unwrap();
         active.flush().unwrap();
         active.push(b" half").unwrap();
@@ -177,8 +188,8 @@ mod tests {
 
     impl Active {
         /// Puts another file under the segment, and gives the one that was there.
-        pub(crate) fn replace_file(&mut self, file: File) -> File {
-            std::mem::replace(&mut self.file, file)
+        pub(crate) fn replace_file(&mut self, file: impl Into<Arc<File>>) -> Arc<File> {
+            std::mem::replace(&mut self.file, file.into())
         }
     }
 }

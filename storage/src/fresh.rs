@@ -1,8 +1,8 @@
 //! What was written last, still in memory: for readers that have caught up, who need not read the disk for it.
 //!
 //! The writer keeps the events it stores until the next [`LogWriter::take_fresh`], in the form in which a
-//! [`crate::LogReader`] would give them, and hands out those that have become durable. Memory is bounded: what is
-//! more than [`LIMIT`] between two calls is not kept, and has to be read from the disk.
+//! [`crate::LogReader`] would give them, and hands out whole transactions. Memory is bounded: what is more than
+//! [`LIMIT`] between two calls is not kept, and has to be read from the disk.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::writer::LogWriter;
 /// Most bytes of events that are kept: one flush of a fast source.
 const LIMIT: usize = 8 << 20;
 
-/// A run of durable items, all of what lies between two places of the log.
+/// A run of items, all of what lies between two places of the log.
 #[derive(Clone, Debug)]
 pub struct Fresh {
     /// Where it begins: a reader that has come up to here can go on with it.
@@ -85,8 +85,8 @@ impl Keeper {
         self.bytes = 0;
     }
 
-    /// Takes what is durable: all up to `end`, where the last of several whole transactions ends. `is_all` says
-    /// that nothing was stored behind that, not even what is whole and could not be flushed.
+    /// Takes all up to `end`, where the last of several whole transactions ends. `is_all` says that nothing was
+    /// stored behind that.
     fn take(&mut self, end: LogPosition, is_all: bool) -> Option<Fresh> {
         if self.lost {
             self.lost = !is_all;
@@ -115,10 +115,11 @@ fn size(items: &[Item]) -> usize {
 }
 
 impl LogWriter {
-    /// What became durable since the last call, where it was kept: to be called after [`LogWriter::sync`]. `None`
-    /// when there is nothing, or too much; readers find it on the disk.
+    /// What was made ready for the disk since the last call, where it was kept: to be called after
+    /// [`LogWriter::sync`] or [`LogWriter::prepare_sync`], and not to be shown to anyone before that is durable.
+    /// `None` when there is nothing, or too much; readers find it on the disk.
     pub fn take_fresh(&mut self) -> Option<Fresh> {
-        let end = self.log.durable_end().position;
+        let end = self.whole_end();
         let stored = self.active.as_ref().map_or(LogPosition::default(), |active| LogPosition {
             segment: active.head().segment,
             offset: self.follower.offset,

@@ -82,9 +82,11 @@ impl LogWriter {
             previous: Arc::new(received.clone()),
         });
         let shared = self.log.shared.clone();
-        let file = self.checked(head.create(&shared.folder))?;
+        let file = self.flusher.checked(head.create(&shared.folder))?;
         let place = LogPosition { segment: head.segment, offset: head.end() };
-        self.checked(self.mark.set(place).and_then(|()| self.mark.sync()))?;
+        let mark = self.flusher.mark();
+        self.flusher.checked(mark.set(place).and_then(|()| mark.sync()))?;
+        drop(mark);
         if let Some(finished) = &self.active {
             shared.index.put_segment(finished.head().segment, &self.follower.whole);
         }

@@ -4,9 +4,9 @@
 //! source_file()  append() append() …  sync()          append() …  connection lost: discard_unfinished()
 //!                 └─ buffer ─▶ file    └─ fdatasync ─▶ mark ─▶ readers see it
 //! ```
-//! *Only what is durable counts* is kept here and in the reader: [`LogWriter::sync`] flushes what came, then
-//! moves the durable end to the end of the last whole transaction, and readers never go beyond it. One `sync`
-//! for all that arrived meanwhile is what makes it cheap.
+//! *Only what is durable counts* is kept by [`LogWriter::sync`] and the reader: it flushes what came, then moves the
+//! durable end to the end of the last whole transaction, and readers never go beyond it. One `sync` for all that
+//! arrived meanwhile is what makes it cheap; [`LogWriter::prepare_sync`] lets appending go on beside it.
 //!
 //! A segment is made with its first event, not when a file is named: a reconnect that brings nothing new
 //! leaves nothing behind.
@@ -23,9 +23,10 @@ use crate::follower::Follower;
 use crate::fresh::Keeper;
 use crate::log::RelayLog;
 use crate::mark::DurableMark;
-use crate::position::{DurableEnd, LogPosition, SourcePosition};
+use crate::position::{LogPosition, SourcePosition};
 use crate::reader::LogEvent;
 use crate::stream::{Known, OnKnown, SourceFile, Stream};
+use crate::sync::Flusher;
 
 /// Writes the log. There is one per log. All methods block on the disk; none may be called from an async task.
 ///
@@ -33,7 +34,7 @@ use crate::stream::{Known, OnKnown, SourceFile, Stream};
 #[derive(Debug)]
 pub struct LogWriter {
     pub(crate) log: RelayLog,
-    pub(crate) mark: DurableMark,
+    pub(crate) flusher: Arc<Flusher>,
     pub(crate) active: Option<Active>,
     pub(crate) follower: Follower,
     pub(crate) stream: Option<Stream>,
@@ -41,7 +42,6 @@ pub struct LogWriter {
     on_known: OnKnown,
     /// Bytes of the active segment that are in the log's total.
     pub(crate) counted: u64,
-    poisoned: bool,
 }
 
 /// What became of an event.
@@ -61,7 +61,8 @@ impl LogWriter {
         let counted = active.as_ref().map_or(0, Active::end);
         let on_known = OnKnown::default();
         let fresh = Keeper::new(log.durable_end().position);
-        Self { log, mark, active, follower, stream: None, fresh, on_known, counted, poisoned: false }
+        let flusher = Arc::new(Flusher::new(mark));
+        Self { log, flusher, active, follower, stream: None, fresh, on_known, counted }
     }
 
     /// Says what lies before the beginning of an empty log; it counts as purged. Durable when this returns.
@@ -106,9 +107,7 @@ impl LogWriter {
     /// After [`Error::NoSpace`] the event was not taken and nothing is lost: append it again when there is
     /// room, or [`Self::discard_unfinished`] and have the source send again.
     pub fn append(&mut self, event: &Event) -> Result<Appended, Error> {
-        if self.poisoned {
-            return Err(Error::Poisoned);
-        }
+        self.flusher.check()?;
         let stream = self.stream.as_mut().ok_or(Error::NoSourceFile)?;
         if stream.is_passing(event) {
             stream.note_heartbeat(event);
@@ -143,30 +142,6 @@ impl LogWriter {
         }
     }
 
-    /// Makes all whole transactions durable, and says how far the log is.
-    ///
-    /// After [`Error::SyncFailed`] nothing is known about what is on the disk: the log takes nothing more, and
-    /// the process must end.
-    pub fn sync(&mut self) -> Result<DurableEnd, Error> {
-        if self.poisoned {
-            return Err(Error::Poisoned);
-        }
-        let Some(active) = &mut self.active else { return Ok(self.log.durable_end()) };
-        let position = LogPosition { segment: active.head().segment, offset: self.follower.whole.end };
-        let before = self.log.durable_end();
-        if before.position == position {
-            return Ok(before);
-        }
-        let flushed = active.flush().and_then(|()| active.sync());
-        self.checked(flushed)?;
-        self.count();
-        // A mark that is behind is still true.
-        if let Err(e) = self.mark.set(position) {
-            tracing::warn!(error = %e, "can't remember how far the relay log is durable");
-        }
-        Ok(self.publish(position))
-    }
-
     /// Drops the events of a transaction that the source did not finish: the connection was lost. The source
     /// sends it again after the next [`Self::source_file`].
     pub fn discard_unfinished(&mut self) -> Result<(), Error> {
@@ -178,7 +153,7 @@ impl LogWriter {
         self.fresh.cut(LogPosition { segment: active.head().segment, offset: end });
         let cut = active.cut(end);
         self.count();
-        self.checked(cut)
+        self.flusher.checked(cut)
     }
 
     /// Everything that is whole, durable or not yet, with what is purged.
@@ -206,16 +181,10 @@ impl LogWriter {
     pub fn close(mut self) -> Result<(), Error> {
         self.discard_unfinished()?;
         self.sync()?;
-        self.mark.sync()?;
+        self.flusher.mark().sync()?;
         self.log.shared.remember_downstreams();
         self.log.shared.index.flush();
         Ok(())
-    }
-
-    /// After a failed flush nothing is known any more.
-    pub(crate) fn checked<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
-        self.poisoned |= matches!(outcome, Err(Error::SyncFailed { .. }));
-        outcome
     }
 
     /// Brings the log's total of bytes up to date.
@@ -273,32 +242,6 @@ impl LogWriter {
 
     fn anonymous(&self, event: &Event) -> Error {
         self.stream.as_ref().map_or(Error::NoSourceFile, |stream| stream.anonymous(event))
-    }
-
-    /// Tells readers, the catalogue and the index what is durable now.
-    fn publish(&mut self, position: LogPosition) -> DurableEnd {
-        let shared = &self.log.shared;
-        let whole = self.follower.whole;
-        shared.catalogue_mut().grow_newest(whole);
-        shared.index.put_places(position.segment, &self.follower.places);
-        self.follower.places.clear();
-        let head = self.active.as_ref().map(|active| active.head().clone());
-        let gtids = Arc::new(self.follower.received.clone());
-        let last_gtid = self.follower.last_gtid.clone();
-        shared.durable.send_modify(|end| {
-            end.position = position;
-            end.gtids = gtids;
-            end.source = head.map(|head| SourcePosition {
-                server_uuid: head.server_uuid,
-                file: head.file.clone(),
-                position: whole.source_end,
-            });
-            if whole.last_commit != 0 {
-                end.commit_timestamp = whole.last_commit;
-            }
-            end.last_gtid = last_gtid;
-        });
-        self.log.durable_end()
     }
 }
 
