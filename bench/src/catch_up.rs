@@ -73,7 +73,7 @@ type Sums = [(String, Option<u64>)];
 /// Lets a link be born on the target's base, so that each run begins at the same place.
 async fn begin_link(stage: &Stage, source: &Server, before: &str) -> Result<()> {
     let mut target = stage.start("target-base", 3)?;
-    let mut sync = Sync::new(&stage.path("birth"), source.port(), Some(target.port()), before)?;
+    let mut sync = Sync::new(&stage.path("birth"), source.port(), Some(target.port()), before, false)?;
     sync.start_relay()?;
     sync.start_applier()?;
     wait_applied(&target, &before.parse()?, Duration::from_secs(60)).await?;
@@ -113,7 +113,7 @@ async fn twinlog(stage: &Stage, source: &Server, before: &str, wanted: &GtidSet,
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
-    let mut sync = Sync::new(&folder, source.port(), Some(target.port()), before)?;
+    let mut sync = Sync::new(&folder, source.port(), Some(target.port()), before, false)?;
     let began = Instant::now();
     sync.start_relay()?;
     sync.start_applier()?;

@@ -22,14 +22,22 @@ pub(crate) struct Sync {
 
 impl Sync {
     /// Writes the configuration. `start` is what lies before an empty relay log; `target` may be absent when only
-    /// the relay is run.
-    pub(crate) fn new(folder: &Path, source: u16, target: Option<u16>, start: &str) -> Result<Self> {
+    /// the relay is run; `tls` is towards the servers.
+    pub(crate) fn new(
+        folder: &Path,
+        source: u16,
+        target: Option<u16>,
+        start: &str,
+        tls: bool,
+    ) -> Result<Self> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("secret"), PASSWORD)?;
         let relay_port = free_port().context("no free port")?;
+        let tls = if tls { "required" } else { "disabled" };
         let region = |name: &str, port: u16| {
             format!(
-                "[region.{name}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\nmysql.password_file = \"secret\"\n"
+                "[region.{name}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\nmysql.password_file = \"secret\"\n\
+                 mysql.tls = \"{tls}\"\n"
             )
         };
         let mut text = format!(
@@ -54,15 +62,16 @@ impl Sync {
         &self.file
     }
 
-    pub(crate) fn start_relay(&mut self) -> Result<()> {
+    /// Starts the relay; its process id.
+    pub(crate) fn start_relay(&mut self) -> Result<u32> {
         self.spawn(&["relay", "--region", "eu"])
     }
 
     pub(crate) fn start_applier(&mut self) -> Result<()> {
-        self.spawn(&["applier", "--link", "eu-us"])
+        self.spawn(&["applier", "--link", "eu-us"]).map(drop)
     }
 
-    fn spawn(&mut self, arguments: &[&str]) -> Result<()> {
+    fn spawn(&mut self, arguments: &[&str]) -> Result<u32> {
         let log = fs::File::create(self.folder.join(format!("{}.log", arguments[0])))?;
         let child = Command::new(twinlog()?)
             .args(arguments)
@@ -72,8 +81,9 @@ impl Sync {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
+        let pid = child.id();
         self.children.push(child);
-        Ok(())
+        Ok(pid)
     }
 
     /// Fails with the log of a process that has ended by itself.

@@ -35,6 +35,25 @@ pub(crate) struct Batch {
     pub(crate) bytes: u64,
 }
 
+/// Events for one message.
+#[derive(Default)]
+struct Events {
+    list: Vec<Event>,
+    bytes: usize,
+}
+
+impl Events {
+    fn push(&mut self, event: Event) {
+        self.bytes += event.bytes().len();
+        self.list.push(event);
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        let Self { list, bytes } = std::mem::take(self);
+        (!list.is_empty()).then_some(Message::Events(list, bytes))
+    }
+}
+
 impl Frames {
     pub(crate) fn new(events: EventStream, server_uuid: Uuid, checksummed: bool) -> Self {
         Self {
@@ -52,16 +71,14 @@ impl Frames {
     /// handed out twice: what was read is lost, and so must the connection be.
     pub(crate) async fn batch(&mut self) -> Result<Batch, Error> {
         let failed = Error::source("reading its events");
-        let mut events = Vec::new();
+        let mut events = Events::default();
         let mut batch = Batch { messages: Vec::new(), bytes: 0 };
         let mut next = Some(self.events.next().await.map_err(&failed)?);
         while let Some(Incoming { event, .. }) = next {
             batch.bytes += event.len() as u64;
             let event = self.read(event)?;
             if let Some(file) = self.file_of(&event)? {
-                if !events.is_empty() {
-                    batch.messages.push(Message::Events(std::mem::take(&mut events)));
-                }
+                batch.messages.extend(events.take());
                 batch.messages.push(Message::File(Box::new(file)));
             }
             if is_for_the_log(&event) {
@@ -70,9 +87,7 @@ impl Frames {
             let has_room = batch.bytes < BATCH as u64;
             next = if has_room { self.events.try_next().map_err(&failed)? } else { None };
         }
-        if !events.is_empty() {
-            batch.messages.push(Message::Events(events));
-        }
+        batch.messages.extend(events.take());
         Ok(batch)
     }
 

@@ -75,6 +75,11 @@ pub struct StatusHandle {
 }
 
 impl StatusHandle {
+    /// Follows the log's durable end.
+    pub fn durable(&self) -> tokio::sync::watch::Receiver<storage::DurableEnd> {
+        self.log.durable()
+    }
+
     /// The state now. Does not block for long: it asks the log's catalogue, not the disk.
     pub fn get(&self) -> Status {
         Status {

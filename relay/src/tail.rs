@@ -69,6 +69,11 @@ impl Tail {
         });
     }
 
+    /// Does anybody follow?
+    pub(crate) fn is_followed(&self) -> bool {
+        self.0.end.receiver_count() > 0
+    }
+
     /// The durable end.
     pub(crate) fn end(&self) -> LogPosition {
         *self.0.end.borrow()

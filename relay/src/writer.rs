@@ -32,8 +32,8 @@ pub(crate) enum Message {
     Start(binlog::GtidSet),
     /// The events that follow are from this file.
     File(Box<SourceFile>),
-    /// Events, in order.
-    Events(Vec<Event>),
+    /// Events, in order, and their bytes.
+    Events(Vec<Event>, usize),
 }
 
 /// Tells how the thread ended.
@@ -136,7 +136,8 @@ impl Thread {
             }
             Message::Start(set) => self.writer.set_start(&set)?,
             Message::File(file) => self.writer.source_file(&file)?,
-            Message::Events(events) => {
+            Message::Events(events, _) => {
+                self.writer.keep_fresh(self.tail.is_followed());
                 for event in &events {
                     self.append(event)?;
                 }

@@ -35,23 +35,24 @@ pub(crate) struct Keeper {
     bytes: usize,
     /// Something was not kept: nothing is, up to a place where a reader can begin.
     lost: bool,
+    /// Somebody will take it.
+    wanted: bool,
 }
 
 impl Keeper {
     /// Begins at the durable end of a log that was opened.
     pub(crate) fn new(begin: LogPosition) -> Self {
-        Self { begin, items: Vec::new(), bytes: 0, lost: false }
+        Self { begin, items: Vec::new(), bytes: 0, lost: false, wanted: true }
     }
 
-    /// An event was stored.
-    pub(crate) fn event(&mut self, event: LogEvent) {
-        let size = event.event.bytes().len();
-        if self.lost || self.bytes + size > LIMIT {
+    /// An event was stored, of so many bytes.
+    pub(crate) fn event(&mut self, size: usize, event: impl FnOnce() -> LogEvent) {
+        if !self.wanted || self.lost || self.bytes + size > LIMIT {
             self.lose();
             return;
         }
         self.bytes += size;
-        self.items.push(Item::Event(event));
+        self.items.push(Item::Event(event()));
     }
 
     /// A segment was begun behind `before`, whose last event ended at `source` in the source's file.
@@ -80,9 +81,11 @@ impl Keeper {
     }
 
     fn lose(&mut self) {
-        self.lost = true;
-        self.items = Vec::new();
-        self.bytes = 0;
+        if !self.lost {
+            self.lost = true;
+            self.items = Vec::new();
+            self.bytes = 0;
+        }
     }
 
     /// Takes all up to `end`, where the last of several whole transactions ends. `is_all` says that nothing was
@@ -115,6 +118,12 @@ fn size(items: &[Item]) -> usize {
 }
 
 impl LogWriter {
+    /// Whether anybody reads the newest events: while nobody does they are not kept, which costs about as much as
+    /// storing them.
+    pub fn keep_fresh(&mut self, wanted: bool) {
+        self.fresh.wanted = wanted;
+    }
+
     /// What was made ready for the disk since the last call, where it was kept: to be called after
     /// [`LogWriter::sync`] or [`LogWriter::prepare_sync`], and not to be shown to anyone before that is durable.
     /// `None` when there is nothing, or too much; readers find it on the disk.
@@ -138,22 +147,23 @@ mod tests {
         LogPosition { segment: 1, offset }
     }
 
-    fn event(offset: u64, size: usize) -> LogEvent {
+    fn put(keeper: &mut Keeper, offset: u64, size: usize) {
         let event = binlog::event::artificial_rotate(1, &"x".repeat(size), 4);
-        LogEvent { event, at: at(offset), source_end: 0, is_whole: false }
+        let size = event.bytes().len();
+        keeper.event(size, || LogEvent { event, at: at(offset), source_end: 0, is_whole: false });
     }
 
     #[test]
     fn only_what_is_durable_is_given_and_the_rest_comes_later() {
         let mut keeper = Keeper::new(at(4));
         assert!(keeper.take(at(4), true).is_none());
-        keeper.event(event(4, 10));
-        keeper.event(event(50, 10));
-        keeper.event(event(100, 10));
+        put(&mut keeper, 4, 10);
+        put(&mut keeper, 50, 10);
+        put(&mut keeper, 100, 10);
         let fresh = keeper.take(at(100), false).unwrap();
         assert_eq!((fresh.begin, fresh.end, fresh.items.len()), (at(4), at(100), 2));
         keeper.cut(at(100));
-        keeper.event(event(100, 10));
+        put(&mut keeper, 100, 10);
         let fresh = keeper.take(at(150), true).unwrap();
         assert_eq!((fresh.begin, fresh.end, fresh.items.len()), (at(100), at(150), 1));
     }
@@ -161,12 +171,25 @@ mod tests {
     #[test]
     fn what_is_too_much_is_not_kept_up_to_the_end_of_its_transaction() {
         let mut keeper = Keeper::new(at(4));
-        keeper.event(event(4, 10));
-        keeper.event(event(50, LIMIT));
+        put(&mut keeper, 4, 10);
+        put(&mut keeper, 50, LIMIT);
         assert!(keeper.take(at(4), false).is_none());
-        keeper.event(event(60, 10));
+        put(&mut keeper, 60, 10);
         assert!(keeper.take(at(100), true).is_none());
-        keeper.event(event(100, 10));
+        put(&mut keeper, 100, 10);
         assert_eq!(keeper.take(at(150), true).unwrap().begin, at(100));
+    }
+
+    #[test]
+    fn what_nobody_wants_is_not_kept_and_what_is_wanted_again_is_from_a_place_between_flushes_on() {
+        let mut keeper = Keeper::new(at(4));
+        keeper.wanted = false;
+        put(&mut keeper, 4, 10);
+        assert!(keeper.items.is_empty());
+        assert!(keeper.take(at(50), true).is_none());
+        keeper.wanted = true;
+        put(&mut keeper, 50, 10);
+        let fresh = keeper.take(at(100), true).unwrap();
+        assert_eq!((fresh.begin, fresh.end, fresh.items.len()), (at(50), at(100), 1));
     }
 }

@@ -132,7 +132,8 @@ impl LogWriter {
     pub fn prepare_sync(&mut self) -> Result<Option<SyncPoint>, Error> {
         self.flusher.check()?;
         let position = self.whole_end();
-        let Some(active) = self.active.as_mut().filter(|_| self.log.durable_end().position != position) else {
+        let Some(active) = self.active.as_mut().filter(|_| self.log.durable_end().position != position)
+        else {
             return Ok(None);
         };
         active.flush()?;
@@ -154,7 +155,8 @@ impl LogWriter {
 
     /// Where the last whole transaction ends, durable or not yet.
     pub(crate) fn whole_end(&self) -> LogPosition {
-        let end = |active: &Active| LogPosition { segment: active.head().segment, offset: self.follower.whole.end };
+        let end =
+            |active: &Active| LogPosition { segment: active.head().segment, offset: self.follower.whole.end };
         self.active.as_ref().map_or_else(|| self.log.durable_end().position, end)
     }
 }

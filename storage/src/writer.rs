@@ -206,7 +206,8 @@ impl LogWriter {
         stream.tracker = tracker;
         self.follower.take(part, event.size(), end);
         let is_whole = !self.follower.is_unfinished();
-        self.fresh.event(LogEvent { event: event.clone(), at, source_end: end, is_whole });
+        let kept = || LogEvent { event: event.clone(), at, source_end: end, is_whole };
+        self.fresh.event(event.bytes().len(), kept);
         Ok(if is_whole { Appended::Whole } else { Appended::Inside })
     }
 

@@ -34,33 +34,50 @@ fn next_transaction(source: &mut Source) -> Vec<Event> {
     source.transaction(&[n % 700, n * n % 3000, large])
 }
 
+/// Transactions in each of the source's files.
+const IN_A_FILE: u64 = 40;
+
 fn is_file_begin(source: &Source) -> bool {
-    source.next_gno % 40 == 1
+    source.next_gno % IN_A_FILE == 1
+}
+
+/// The source at the beginning of the file with this transaction in it, and the file's previous-GTIDs event. No file
+/// depends on what is in those before it: nothing need be made of them, however long the history is.
+fn source_before(gno: u64) -> (Source, Event) {
+    let mut source = Source::new(1);
+    let files = (gno - 1) / IN_A_FILE;
+    source.file_number = u32::try_from(files).unwrap();
+    source.next_gno = files * IN_A_FILE + 1;
+    source.executed = common::first(&source, files * IN_A_FILE);
+    source.clock += files * IN_A_FILE * 1000;
+    let previous = source.next_file();
+    (source, previous)
 }
 
 /// Pulls from the source until the end comes from outside.
 fn pull(log: &RelayLog, writer: &mut LogWriter) {
     let mut out = std::io::stdout();
-    let mut source = Source::new(1);
-    let mut previous = source.next_file();
     // The source begins with the file that holds the first transaction the log lacks.
-    let done = writer.received().count();
-    while source.next_gno <= done / 40 * 40 {
-        next_transaction(&mut source);
-        if is_file_begin(&source) {
-            source.rotate();
-            previous = source.next_file();
-        }
-    }
+    let (mut source, previous) = source_before(writer.received().count() + 1);
     writer.on_known(OnKnown::Compare);
     writer.source_file(&source.source_file()).unwrap();
     writer.append(&previous).unwrap();
+    let (beside, points) = std::sync::mpsc::channel::<storage::SyncPoint>();
+    std::thread::spawn(move || points.into_iter().for_each(|point| _ = point.complete().unwrap()));
     loop {
         for event in next_transaction(&mut source) {
             writer.append(&event).unwrap();
         }
+        // Some of it by a thread beside this one, as a relay that has much to pull does it.
         if source.next_gno.is_multiple_of(3) {
-            let end = writer.sync().unwrap();
+            let end = match writer.prepare_sync().unwrap() {
+                Some(point) if source.next_gno.is_multiple_of(2) => {
+                    beside.send(point).unwrap();
+                    log.durable_end()
+                }
+                Some(point) => point.complete().unwrap(),
+                None => log.durable_end(),
+            };
             writeln!(out, "{}", end.gtids.count()).unwrap();
             out.flush().unwrap();
         }
@@ -118,8 +135,7 @@ fn verify(dir: &Path, synced: u64) -> u64 {
     assert!(n >= synced, "synced {synced}, there are {n}");
     let purged = log.gtids_purged();
     let events = only_events(read_all(&mut log.reader(&purged).unwrap()));
-    let mut source = Source::new(1);
-    source.next_file();
+    let (mut source, _) = source_before(purged.count() + 1);
     let mut expected = Vec::new();
     while source.next_gno <= n {
         let is_there = !purged.contains(&Gtid::new(source.uuid, source.next_gno));
@@ -144,7 +160,7 @@ fn what_was_synced_survives_every_kill() {
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
     let mut there = 0;
-    for round in 0..number("STORAGE_KILLS").unwrap_or(30) {
+    for round in 0..number("STORAGE_KILLS").unwrap_or(200) {
         let wait = Duration::from_micros(random.random_range(0..60_000));
         let synced = kill_after(start(dir.path()), wait);
         let n = verify(dir.path(), synced.max(there));

@@ -126,11 +126,26 @@ async fn every_acknowledgement_has_packet_number_zero() {
         connection.register_replica(&options).await.unwrap();
         connection.dump_gtid(&[], DumpFlags::NONE).await.unwrap()
     };
-    let (stream, ()) = soon(async { tokio::join!(replica, answer_raw_replica(&mut raw)) }).await;
+    let (stream, _) = soon(async { tokio::join!(replica, answer_raw_replica(&mut raw)) }).await;
     let (_stream, mut acks) = stream.split();
     for position in [4u64, 5] {
         acks.acknowledge(b"f.1", position).await.unwrap();
         let expected = [&[0xef][..], &position.to_le_bytes(), b"f.1"].concat();
         assert_eq!(soon(raw.receive()).await, (0, expected));
     }
+}
+
+#[tokio::test]
+async fn a_source_is_made_to_gather_more_by_a_ping_that_it_does_not_refuse() {
+    let (mut connection, mut raw) = raw_server(common::CAPABILITIES).await;
+    let options = replica_options(false, Duration::from_secs(60));
+    let replica = async {
+        connection.register_replica(&options).await.unwrap();
+        connection.dump_gtid(&[], DumpFlags::NONE).await.unwrap()
+    };
+    let (_stream, largest) = soon(async { tokio::join!(replica, answer_raw_replica(&mut raw)) }).await;
+    assert_eq!(largest, 50_001, "half of what the source says it accepts");
+    let asked = attach(false, false, Duration::from_secs(60)).await.asked;
+    let last = asked.iter().rev().take(3).map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(last, ["ping", "SELECT @@session.max_allowed_packet", "register"]);
 }

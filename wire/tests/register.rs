@@ -29,6 +29,8 @@ async fn a_replica_presents_itself_in_the_order_of_a_real_one() {
             "SELECT @@global.rpl_semi_sync_source_enabled",
             "SET @rpl_semi_sync_slave = 1, @rpl_semi_sync_replica = 1",
             "register",
+            "SELECT @@session.max_allowed_packet",
+            "ping",
         ]
     );
     let info = attached.info;

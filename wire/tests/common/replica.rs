@@ -36,6 +36,7 @@ pub(crate) async fn answer_replica(
                     "SELECT @@global.binlog_checksum" => "CRC32",
                     "SELECT @@global.gtid_mode" => "ON",
                     "SELECT @@global.server_uuid" => "00000000-0000-0000-0000-000000000961",
+                    "SELECT @@session.max_allowed_packet" => "67108864",
                     "SELECT @@global.rpl_semi_sync_source_enabled" if has_semi_sync => "1",
                     sql if sql.starts_with("SELECT") => "",
                     _ => "SET",
@@ -48,6 +49,10 @@ pub(crate) async fn answer_replica(
                     }
                 }
                 asked.push(sql);
+            }
+            Command::Ping => {
+                session.send_ok().await.unwrap();
+                asked.push("ping".into());
             }
             Command::RegisterReplica { server_id: 7, host, port: 3407, .. } if host == "relay" => {
                 session.send_ok().await.unwrap();
@@ -83,17 +88,21 @@ pub(crate) async fn attach(asks: bool, has: bool, heartbeat: Duration) -> Attach
     Attached { stream, sender, acks, info, asked }
 }
 
-/// What a source of bare packets, which has semi-sync, answers until it is asked for events.
-pub(crate) async fn answer_raw_replica(raw: &mut Raw) {
+/// What a source of bare packets, which has semi-sync, answers until it is asked for events. It accepts packets of
+/// 100,000 bytes; gives the size of the largest.
+pub(crate) async fn answer_raw_replica(raw: &mut Raw) -> usize {
+    let mut largest = 0;
     loop {
         let (_, command) = raw.receive().await;
+        largest = largest.max(command.len());
         match command[0] {
-            0x1e => return,
+            0x1e => return largest,
             3 if command.starts_with(b"\x03SELECT") => {
                 let value: &[u8] = match &command[8..] {
                     b"@@global.binlog_checksum" => b"\x05CRC32",
                     b"@@global.gtid_mode" => b"\x02ON",
                     b"@@global.server_uuid" => b"\x2400000000-0000-0000-0000-000000000961",
+                    b"@@session.max_allowed_packet" => b"\x06100000",
                     _ => b"\x011",
                 };
                 let column = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x01\0\0\0\xfd\x81\0\0\0\0";
