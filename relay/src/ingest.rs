@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use binlog::GtidSet;
 use storage::RelayLog;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +115,6 @@ impl Ingest {
         let (has, last) = has.await.map_err(|_| WriterGone)?;
         let upstream = choose(&config.sources, config.server_id, &has).await?;
         self.progress.source(&upstream);
-        let executed = upstream.executed.clone();
         let address = upstream.address.clone();
         let (stream, info) = upstream.dump(config, self.log.server_uuid(), &has, last.as_ref()).await?;
         tracing::info!(source = address, semi_sync = info.semi_sync, "pulling");
@@ -132,7 +130,6 @@ impl Ingest {
         tokio::select! {
             biased;
             ended = self.read(frames) => ended,
-            ended = self.catch_up(&executed) => ended,
             ended = send_acknowledgements(acknowledge, info.server_uuid, self.log.durable()) => ended,
         }
     }
@@ -174,14 +171,6 @@ impl Ingest {
                 self.send(message).await?;
             }
         }
-    }
-
-    /// Notes when the log has all that the source had when it was asked.
-    async fn catch_up(&self, executed: &GtidSet) -> Result<Infallible, Ended> {
-        let mut durable = self.log.durable();
-        durable.wait_for(|end| end.gtids.contains_all(executed)).await.map_err(|_| WriterGone)?;
-        self.progress.caught_up();
-        std::future::pending().await
     }
 
     async fn send(&self, message: Message) -> Result<(), WriterGone> {

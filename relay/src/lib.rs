@@ -9,6 +9,7 @@
 //! [`Relay::build`] opens the log, binds the listener and asks the source; [`Relay::run`] runs until it is told
 //! to stop or meets what trying again can't mend. A relay that has lost its source goes on serving.
 
+mod abreast;
 mod answers;
 mod begin;
 mod beside;

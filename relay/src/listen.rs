@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use wire::Peer;
@@ -20,10 +19,6 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(2);
 /// and how many are told at a time: those beyond are closed without a word.
 const TURNED_AWAY: usize = 100;
-/// A host that is gone without a word is noticed after this much silence and so many probes.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const PROBE_EVERY: Duration = Duration::from_secs(15);
-const PROBES: u32 = 4;
 
 /// Accepts until the relay ends, then waits for its sessions.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
@@ -48,7 +43,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        if let Err(error) = prepare(&stream) {
+        if let Err(error) = wire::prepare_socket(&stream) {
             tracing::debug!(%address, %error, "client gone at once");
             continue;
         }
@@ -70,16 +65,6 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
         tracing::warn!(sessions = sessions.len(), "sessions did not end in time");
         sessions.shutdown().await;
     }
-}
-
-/// Small packets go out at once, and a peer that vanished is noticed also where nothing is sent.
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
-    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, PROBES)?;
-    Ok(())
 }
 
 fn note(ended: Result<(), tokio::task::JoinError>) {

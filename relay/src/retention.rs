@@ -1,14 +1,16 @@
-//! Purging, now and then: what is old and needed by no link.
+//! Purging, now and then and by hand: what is old and needed by no link.
 //!
 //! **Promise 6**: [`storage::RelayLog::purge`] removes nothing that a registered link has not acknowledged, and
-//! nothing younger than `relay.retain`.
+//! nothing younger than `relay.retain`. By hand, `relay.retain` does not count, and the links do.
 
 use std::time::{Duration, SystemTime};
 
-use storage::RelayLog;
+use binlog::GtidSet;
+use storage::{PurgeLimit, Purged, RelayLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::statement::Purge;
 
 /// Segments are large and `retain` is long: a few seconds more do not matter.
 const EVERY: Duration = Duration::from_secs(5);
@@ -31,4 +33,31 @@ pub(crate) async fn run(log: RelayLog, retain: Duration, stop: CancellationToken
             Err(error) => tracing::warn!(error = crate::describe(&error), "purging failed"),
         }
     }
+}
+
+/// Why nothing was purged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The log has no such file.
+    #[error("Target log not found in binlog index")]
+    NoFile,
+    /// It can't be removed.
+    #[error(transparent)]
+    Log(#[from] storage::Error),
+}
+
+/// Purges what somebody asks for, of what no link needs; with `up_to`, only what is in these transactions. Blocks.
+pub(crate) fn by_hand(log: &RelayLog, what: &Purge, up_to: Option<GtidSet>) -> Result<Purged, Refused> {
+    let mut limit = PurgeLimit { up_to, ..PurgeLimit::written_by(SystemTime::now()) };
+    match what {
+        Purge::Before(time) => limit.written_by = *time,
+        Purge::To(file) => {
+            let segments = log.segments();
+            let server = segments.last().map(|newest| newest.server_uuid);
+            // Of the files of that name those of the source of now are meant.
+            let first = segments.iter().find(|s| *s.file == **file && Some(s.server_uuid) == server);
+            limit.before_segment = Some(first.ok_or(Refused::NoFile)?.segment);
+        }
+    }
+    Ok(log.purge_within(&limit)?)
 }

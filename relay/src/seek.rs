@@ -19,7 +19,7 @@ pub(crate) enum Seek {
     Refused(String),
 }
 
-/// Looks for the begin of a dump. Blocks on the disk. `caught_up`: the source has nothing that the log lacks.
+/// Looks for the begin of a dump. Blocks on the disk. `caught_up`: what it lacks now will not come.
 pub(crate) fn seek(log: &RelayLog, from: &From, caught_up: bool) -> Seek {
     if log.is_fresh() {
         return Seek::NotYet;

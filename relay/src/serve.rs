@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::AckReceiver;
 
+use crate::abreast::Abreast;
 use crate::begin::Asked;
 use crate::feed::{Feed, Next};
 use crate::hear;
@@ -33,6 +34,7 @@ pub(crate) struct Dump {
     pub(crate) tail: Tail,
     pub(crate) asked: Asked,
     pub(crate) progress: Progress,
+    pub(crate) abreast: Arc<Abreast>,
     pub(crate) request: Request,
     /// Its number, for the status.
     pub(crate) id: u64,
@@ -100,10 +102,11 @@ impl Dump {
     /// Finds where to begin; waits while the log does not have what the downstream has already.
     async fn seek(&mut self) -> Result<Feed, Ended> {
         let mut beat = self.next_beat();
+        let since = Instant::now();
+        // One that does not wait for events does not wait for the log either.
+        let mut caught_up = self.request.non_block;
         loop {
             let (log, from) = (self.log.clone(), self.request.from.clone());
-            // One that does not wait for events does not wait for the log either.
-            let caught_up = self.request.non_block || self.progress.is_caught_up();
             match crate::blocking(move || seek(&log, &from, caught_up)).await {
                 Seek::Found(reader) => return Ok(Feed::new(self.tail.clone(), *reader, self.request.has())),
                 Seek::Refused(message) => return Err(Ended::Refused(message)),
@@ -111,6 +114,8 @@ impl Dump {
                 Seek::NotYet => {}
             }
             tokio::time::sleep(AHEAD_RETRY).await;
+            // The log is looked at once more after that: what the source has said is in it by then.
+            caught_up = self.abreast.is_since(since).await;
             if beat.is_some_and(|at| Instant::now() >= at) {
                 let file = match &self.request.from {
                     From::Place(place) if !place.file.is_empty() => &place.file,

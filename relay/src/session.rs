@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use binlog::GtidSet;
 use tokio::net::TcpStream;
 use wire::{Command, Peer, Session};
 
@@ -12,9 +13,10 @@ use crate::answers::{Asker, Table, UnknownVariable};
 use crate::guard::Login;
 use crate::outgoing::Outgoing;
 use crate::request::Request;
+use crate::retention::{self, Refused};
 use crate::serve::{Dump, Ended};
 use crate::shared::Shared;
-use crate::statement::{self, Statement};
+use crate::statement::{self, Purge, Statement};
 use crate::status::DownstreamStatus;
 use crate::upstream::Upstream;
 
@@ -142,6 +144,7 @@ impl Client {
                 let columns = ["Level", "Code", "Message"].map(wire::Column::text).to_vec();
                 self.rows((columns, Vec::new())).await
             }
+            Statement::Purge(what) => self.purge(what).await,
             Statement::Other => {
                 let text = "This is a twinlog relay: it serves binary logs and answers what replicas ask, nothing else";
                 self.session.send_error(1235, "42000", text).await
@@ -156,13 +159,38 @@ impl Client {
     /// What the source has executed *now*, which only the source knows: asked on a connection of its own.
     async fn ask_source(&mut self) -> Result<(), wire::Error> {
         let config = &self.shared.config;
-        match Upstream::connect_first(&config.sources, config.server_id).await {
-            Ok(upstream) => {
-                let row = vec![wire::Column::value(upstream.executed.to_string())];
+        match Upstream::executed_now(&config.sources, config.server_id).await {
+            Ok(executed) => {
+                let row = vec![wire::Column::value(executed.to_string())];
                 self.session.send_rows(&[wire::Column::text(SOURCE_EXECUTED)], &[row]).await
             }
             // 2013 is what a proxy says of a server that it lost: worth another try.
             Err(error) => self.session.send_error(2013, "HY000", &crate::describe(&error)).await,
+        }
+    }
+
+    /// Purges by hand. `SET @twinlog_purge_up_to` beforehand narrows it to a GTID set.
+    async fn purge(&mut self, what: Purge) -> Result<(), wire::Error> {
+        let up_to = self.variables.get("twinlog_purge_up_to").map(|text| text.parse::<GtidSet>()).transpose();
+        let up_to = match up_to {
+            Ok(up_to) => up_to,
+            Err(error) => {
+                let text = format!("@twinlog_purge_up_to is no GTID set: {error}");
+                return self.session.send_error(1231, "42000", &text).await;
+            }
+        };
+        let log = self.shared.facts.log.clone();
+        match crate::blocking(move || retention::by_hand(&log, &what, up_to)).await {
+            Ok(purged) => {
+                let user = self.session.user();
+                tracing::info!(user, segments = purged.segments, bytes = purged.bytes, "purged by hand");
+                self.session.send_ok().await
+            }
+            Err(error @ Refused::NoFile) => self.session.send_error(1373, "HY000", &error.to_string()).await,
+            Err(error) => {
+                tracing::warn!(error = crate::describe(&error), "purging by hand failed");
+                self.session.send_error(1377, "HY000", &crate::describe(&error)).await
+            }
         }
     }
 
@@ -198,6 +226,7 @@ impl Client {
             tail: shared.tail.clone(),
             asked: shared.asked.clone(),
             progress: shared.progress.clone(),
+            abreast: shared.abreast.clone(),
             request,
             id,
             out,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{LoginOptions, Users};
 
 use crate::Config;
+use crate::abreast::Abreast;
 use crate::answers::Facts;
 use crate::begin::Asked;
 use crate::guard::Guard;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) progress: Progress,
     pub(crate) tail: Tail,
     pub(crate) asked: Asked,
+    pub(crate) abreast: Arc<Abreast>,
     pub(crate) guard: Guard,
     pub(crate) replicas: Replicas,
     pub(crate) next_id: AtomicU64,
@@ -53,6 +55,7 @@ impl Shared {
             progress: progress.clone(),
             tail: Tail::new(log.durable_end().position),
             asked: Asked::new(&config.links),
+            abreast: Arc::new(Abreast::new(&config.sources, config.server_id, log, progress)),
             guard: Guard::new(config.limits.logins, config.limits.logins_per_address),
             replicas: Replicas::default(),
             next_id: AtomicU64::new(1),

@@ -56,7 +56,6 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         let progress = Progress::new("eu");
         progress.state("running");
-        progress.caught_up();
         let login = login_options(&config, "9.7.4-twinlog".into());
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared::new(&config, login, address, &log, &progress, &stop));

@@ -2,6 +2,8 @@
 //!
 //! No SQL engine: what is not one of these forms is told so by an error packet.
 
+use std::time::SystemTime;
+
 /// One expression of a SELECT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {
@@ -35,10 +37,21 @@ pub(crate) enum Statement {
     ShowLogStatus,
     /// `SHOW WARNINGS`
     ShowWarnings,
+    /// `PURGE BINARY LOGS TO 'file'`, `PURGE BINARY LOGS BEFORE 'time'`
+    Purge(Purge),
     /// `USE`, `BEGIN`, `COMMIT`, `ROLLBACK`, `FLUSH …`: there is nothing to do.
     Nothing,
     /// Anything else.
     Other,
+}
+
+/// What is to be purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purge {
+    /// What comes before this file of the source.
+    To(String),
+    /// What was written before; a time in UTC.
+    Before(SystemTime),
 }
 
 /// Reads a statement.
@@ -50,6 +63,7 @@ pub(crate) fn parse(sql: &str) -> Statement {
         "SELECT" => select(rest).map_or(Statement::Other, Statement::Select),
         "SET" => Statement::Set(assignments(rest)),
         "SHOW" => show(rest),
+        "PURGE" => purge(rest).map_or(Statement::Other, Statement::Purge),
         "USE" | "BEGIN" | "COMMIT" | "ROLLBACK" | "START" => Statement::Nothing,
         _ => Statement::Other,
     }
@@ -80,6 +94,22 @@ fn show(rest: &str) -> Statement {
         }
         ["STATUS", ..] | ["GLOBAL" | "SESSION", "STATUS", ..] => Statement::ShowStatus,
         _ => Statement::Other,
+    }
+}
+
+fn purge(rest: &str) -> Option<Purge> {
+    let mut words = rest.split_whitespace();
+    let mut next_is =
+        |of: &[&str]| words.next().is_some_and(|word| of.iter().any(|w| word.eq_ignore_ascii_case(w)));
+    if !(next_is(&["BINARY", "MASTER"]) && next_is(&["LOGS"])) {
+        return None;
+    }
+    let kind = words.next()?.to_ascii_uppercase();
+    let [_, value, _] = rest.split(['\'', '"']).collect::<Vec<_>>()[..] else { return None };
+    match kind.as_str() {
+        "TO" => Some(Purge::To(value.to_owned())),
+        "BEFORE" => humantime::parse_rfc3339_weak(value).ok().map(Purge::Before),
+        _ => None,
     }
 }
 
@@ -153,9 +183,11 @@ fn split(list: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::Expression::{Call, Literal, System, User};
     use super::Statement::{Nothing, Other, Select, Set, ShowLogStatus, ShowLogs, ShowVariables};
-    use super::parse;
+    use super::{Purge, parse};
 
     fn column(heading: &str, what: super::Expression) -> super::Selected {
         (heading.into(), what)
@@ -190,9 +222,28 @@ mod tests {
         assert_eq!(parse("SET NAMES utf8mb4"), Set(Vec::new()));
     }
 
+    #[test]
+    fn purging_is_asked_for_by_file_or_by_time_in_utc() {
+        let to = super::Statement::Purge(Purge::To("binlog.000007".into()));
+        assert_eq!(parse("PURGE BINARY LOGS TO 'binlog.000007'"), to);
+        assert_eq!(parse("purge master logs to \"binlog.000007\";"), to);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_790_000_000_250_000);
+        let before = super::Statement::Purge(Purge::Before(at));
+        assert_eq!(parse("PURGE BINARY LOGS BEFORE '2026-09-21 14:13:20.25'"), before);
+        for other in [
+            "PURGE BINARY LOGS",
+            "PURGE BINARY LOGS TO binlog.1",
+            "PURGE BINARY LOGS BEFORE 'yesterday'",
+            "PURGE BINARY LOGS TO 'a' 'b'",
+            "PURGE TABLES TO 'a'",
+        ] {
+            assert_eq!(parse(other), Other, "{other}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_without_panic(text in ".*", head in "(SELECT|SET|SHOW|/\\*) ") {
+        fn any_text_is_read_without_panic(text in ".*", head in "(SELECT|SET|SHOW|PURGE BINARY LOGS TO|/\\*) ") {
             parse(&text);
             parse(&format!("{head}{text}"));
         }

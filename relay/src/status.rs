@@ -75,8 +75,6 @@ pub(crate) struct Progress(Arc<Mutex<Inner>>);
 struct Inner {
     status: Status,
     received: GtidSet,
-    /// The source has nothing that the log lacks, as far as is known.
-    caught_up: bool,
     downstreams: BTreeMap<u64, DownstreamStatus>,
     /// The source's own uuids, and those it knows of its region.
     source_uuids: BTreeSet<Uuid>,
@@ -111,9 +109,6 @@ impl Progress {
             }
             if state == "running" {
                 inner.status.last_error = None;
-            }
-            if state != "running" && state != "full" {
-                inner.caught_up = false;
             }
         });
     }
@@ -167,14 +162,6 @@ impl Progress {
             inner.received = set.clone();
             inner.status.transactions_received += transactions;
         });
-    }
-
-    pub(crate) fn caught_up(&self) {
-        self.with(|inner| inner.caught_up = true);
-    }
-
-    pub(crate) fn is_caught_up(&self) -> bool {
-        self.with(|inner| inner.caught_up)
     }
 
     /// Notes a downstream, or what it has come to.

@@ -18,6 +18,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A transaction is sent to replicas before it enters `gtid_executed`: how long it may lag behind.
 const EXECUTED_LAG: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// What a server answers of a variable that only a relay has.
+const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
 /// A source that was found fit, before the dump.
 pub(crate) struct Upstream {
@@ -52,6 +54,21 @@ impl Upstream {
             }
         }
         Err(Error::source("connecting")(last))
+    }
+
+    /// What the first server of all has executed at this moment: through a chain of relays it is asked at their source.
+    pub(crate) async fn executed_now(addresses: &[ConnectOptions], server_id: u32) -> Result<GtidSet, Error> {
+        let mut upstream = Self::connect_first(addresses, server_id).await?;
+        let failed = Error::source("asking what it has executed");
+        match upstream.connection.query_rows("SELECT @@twinlog_source_gtid_executed").await {
+            Ok(rows) => {
+                let text = rows.single_text().map_err(&failed)?;
+                text.parse()
+                    .map_err(|_| failed(wire::Error::Protocol { what: format!("no GTID set: {text}") }))
+            }
+            Err(error) if error.code() == Some(ER_UNKNOWN_SYSTEM_VARIABLE) => Ok(upstream.executed),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Connects, and asks for the settings that a relay needs.
@@ -117,7 +134,6 @@ impl Upstream {
 
     /// A source that is a relay itself knows the uuids of the servers before it; a server has no such variable.
     async fn ask_uuids(&mut self) -> Result<(), Error> {
-        const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
         match self.connection.query_rows("SELECT @@twinlog_source_uuids").await {
             Ok(rows) => {
                 let list = rows.single_text().map_err(Error::source("asking for its region's uuids"))?;

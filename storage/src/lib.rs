@@ -62,7 +62,7 @@ pub use head::SegmentHead;
 pub use log::{RelayLog, SegmentInfo};
 pub use options::Options;
 pub use position::{DurableEnd, LogPosition, SourcePosition};
-pub use purge::Purged;
+pub use purge::{PurgeLimit, Purged};
 pub use reader::{Batch, Item, LogEvent, LogReader, SegmentBegin};
 pub use repair::{Repaired, repair};
 pub use stream::{OnKnown, SourceFile};

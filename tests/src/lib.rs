@@ -21,6 +21,7 @@ mod config;
 mod known;
 mod lone_relay;
 mod pair;
+mod pair_clients;
 mod ports;
 mod process;
 mod proxy;

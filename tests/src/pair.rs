@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::ports::free_port;
 use crate::schema::SCHEMA;
 use crate::{
     LinkStatus, Process, Proxy, Region, RegionOptions, Slot, SyncStatus, TwinlogProcess, accounts,
-    difference, installation, take_slot, twinlog, until,
+    difference, take_slot, twinlog, until,
 };
 
 /// From the start of the processes until they say they run.
@@ -52,7 +52,7 @@ pub struct Pair {
     pub eu: Region,
     /// Region us.
     pub us: Region,
-    file: SyncFile,
+    pub(crate) file: SyncFile,
     config: PathBuf,
     schemas: Vec<String>,
     relays: bool,
@@ -214,22 +214,6 @@ impl Pair {
     /// All that a process has written to its log so far.
     pub fn log(&self, process: Process) -> String {
         self.processes().get(&process).map(TwinlogProcess::log).unwrap_or_default()
-    }
-
-    /// A `mysqlbinlog` that reads all of a relay's log by GTIDs, up to its end.
-    pub fn mysqlbinlog(&self, region: &str) -> Command {
-        let (host, port) = self.file.relay_listen(region).rsplit_once(':').expect("host:port");
-        let (user, password) = self.file.relay_account();
-        let mut command = installation().client("mysqlbinlog");
-        command.args([
-            "--read-from-remote-source=BINLOG-DUMP-GTIDS",
-            "--verify-binlog-checksum",
-            "--verbose",
-        ]);
-        command.args(["--host", host, "--port", port, "--user", user]).arg(format!("--password={password}"));
-        // By GTIDs the file's name is only asked for, not used.
-        command.args(["--to-last-log", "binlog.000001"]);
-        command
     }
 
     fn processes(&self) -> MutexGuard<'_, BTreeMap<Process, TwinlogProcess>> {

@@ -27,6 +27,7 @@ mod link_cut;
 mod log_commands;
 mod lost_metadata;
 mod refused_changes;
+mod relay_ahead;
 mod relay_cdc;
 mod relay_chain;
 mod relay_failover;

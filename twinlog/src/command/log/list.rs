@@ -6,7 +6,6 @@ use serde::Serialize;
 use storage::{DownstreamInfo, LogView, SegmentInfo};
 
 use super::place::Place;
-use super::purge::HOLDER;
 use super::remote::Remote;
 use super::{answer, counted, time};
 use crate::cli::LookArgs;
@@ -99,11 +98,7 @@ impl Holders {
                 };
                 configured.links.iter().map(of).collect()
             }
-            // A purge that was killed leaves its own name behind.
-            None => {
-                let links = told.iter().filter(|t| t.name != HOLDER);
-                links.map(|t| (t.name.clone(), needs(t))).collect()
-            }
+            None => told.iter().map(|t| (t.name.clone(), needs(t))).collect(),
         }))
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: LogArgs) -> Result<ExitCode, Failure> {
         LogAction::Check(args) => check::run(args).await,
         LogAction::Repair(args) => repair::run(args).await,
         LogAction::Export(args) => export::run(args).await,
-        LogAction::Purge(args) => purge::run(&args),
+        LogAction::Purge(args) => purge::run(&args).await,
     }
 }
 

@@ -1,24 +1,26 @@
 //! `twinlog log purge`: old segments go, by hand.
 //!
 //! Up to what every link has acknowledged, as the relay itself purges: there is no way to ask for more. What would go
-//! is told from outside, by the same rules; the purge itself is the log's own.
+//! is told from outside, by the same rules; the purge itself is the log's own, or, where a relay has the log open, the
+//! relay's: it is asked with MySQL's own `PURGE BINARY LOGS`.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use binlog::GtidSet;
 use serde::Serialize;
-use storage::{LogView, RelayLog};
+use storage::{LogView, PurgeLimit, RelayLog};
+use wire::Connection;
 
 use super::list::Holders;
-use super::place::{Configured, Place, exclusive_failure};
+use super::place::{Configured, Place};
 use super::{answer, counted};
 use crate::cli::PurgeArgs;
 use crate::command::status::bytes;
 use crate::failure::Failure;
 
-/// Holds what is not asked for by GTID while the log purges. No link has a name without slashes.
-pub(super) const HOLDER: &str = "twinlog-log-purge";
+/// How long the relay may take: removing a large file takes a while on some file systems.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// What goes, and why not more.
 #[derive(Debug, Serialize)]
@@ -34,18 +36,15 @@ struct Report {
     why: String,
 }
 
-/// Purges, or says what would go. A log that a relay has open is refused.
-pub(super) fn run(args: &PurgeArgs) -> Result<ExitCode, Failure> {
+/// Purges, or says what would go.
+pub(super) async fn run(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     let (dir, configured) = Place::own(&args.log)?;
     let place = Place { dir, configured: Some(configured) };
-    let report = tokio::task::block_in_place(|| {
-        let view = place.view()?;
-        let plan = plan(&place, &view, args)?;
-        match (&place.configured, args.dry_run) {
-            (Some(configured), false) => purge(&place, configured, args, plan),
-            _ => Ok(plan),
-        }
-    })?;
+    let report = tokio::task::block_in_place(|| plan(&place, &place.view()?, args))?;
+    let report = match &place.configured {
+        Some(configured) if !args.dry_run => purge(&place, configured, args, report).await?,
+        _ => report,
+    };
     answer(args.json, &text(&report), &report)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -103,28 +102,26 @@ fn plan(place: &Place, view: &LogView, args: &PurgeArgs) -> Result<Report, Failu
 }
 
 /// Does it; tells what has gone.
-fn purge(place: &Place, configured: &Configured, args: &PurgeArgs, plan: Report) -> Result<Report, Failure> {
-    let failed = |e: storage::Error| {
-        let remedy = format!(
-            "a running relay purges by itself what is older than relay.retain: lower that, or stop the relay of region {} first",
-            args.log.region
-        );
-        exclusive_failure(&place.cannot("purge"), &e, &remedy)
+async fn purge(
+    place: &Place,
+    configured: &Configured,
+    args: &PurgeArgs,
+    plan: Report,
+) -> Result<Report, Failure> {
+    let age = args.older_than.unwrap_or_default();
+    let limit = PurgeLimit {
+        written_by: SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
+        up_to: args.up_to.clone(),
+        before_segment: None,
     };
-    let (log, writer) = RelayLog::open(&place.dir, configured.options()).map_err(failed)?;
-    configured.links.iter().for_each(|(key, _)| log.register(key));
-    if let Some(up_to) = &args.up_to {
-        log.register(HOLDER);
-        log.attached(HOLDER, &union(up_to, &log.gtids_purged()));
+    let view = |place: &Place| tokio::task::block_in_place(|| place.view());
+    let before = view(place)?;
+    match tokio::task::block_in_place(|| open_and_purge(place, configured, &limit)) {
+        Err(storage::Error::Locked { .. }) => ask_relay(configured, &limit).await?,
+        done => done.map_err(|e| Failure::from_diagnosis(&place.cannot("purge"), &e))?,
     }
-    let before = log.segments();
-    let purged = log.purge(SystemTime::now(), args.older_than.unwrap_or_default());
-    log.forget(HOLDER);
-    let closed = writer.close();
-    purged.map_err(failed)?;
-    closed.map_err(failed)?;
-    let oldest = log.segments().first().map_or(u64::MAX, |segment| segment.segment);
-    let gone: Vec<_> = before.into_iter().filter(|segment| segment.segment < oldest).collect();
+    let oldest = view(place)?.segments().first().map_or(u64::MAX, |segment| segment.segment);
+    let gone: Vec<_> = before.segments().iter().filter(|segment| segment.segment < oldest).collect();
     let mut gtids = GtidSet::new();
     gone.iter().for_each(|segment| gtids.union_with(&segment.gtids));
     Ok(Report {
@@ -134,6 +131,38 @@ fn purge(place: &Place, configured: &Configured, args: &PurgeArgs, plan: Report)
         gtids: gtids.to_string(),
         ..plan
     })
+}
+
+fn open_and_purge(place: &Place, configured: &Configured, limit: &PurgeLimit) -> Result<(), storage::Error> {
+    let (log, writer) = RelayLog::open(&place.dir, configured.options())?;
+    configured.links.iter().for_each(|(key, _)| log.register(key));
+    let purged = log.purge_within(limit);
+    let closed = writer.close();
+    purged?;
+    closed
+}
+
+/// Has the relay do it that has the log open.
+async fn ask_relay(configured: &Configured, limit: &PurgeLimit) -> Result<(), Failure> {
+    let options = twinlog::config::attach_config(&configured.file, &configured.region)?;
+    let doing = format!("cannot have the relay purge that has the log open, at {}", options.address);
+    let failed = |e: wire::Error| Failure::from_diagnosis(&doing, &e);
+    let mut relay = Connection::connect(&options).await.map_err(failed)?;
+    relay.set_answer_timeout(Some(ANSWER));
+    let region = relay.query_rows("SELECT @@twinlog_region").await.and_then(|rows| rows.single_text());
+    let region = region.map_err(failed)?;
+    if region != configured.region {
+        let text = format!("{doing}: it is the relay of region {region}, not of {}", configured.region);
+        return Err(Failure::failed(text).with_remedy("correct relay.address in the configuration"));
+    }
+    if let Some(up_to) = &limit.up_to {
+        relay.execute(format!("SET @twinlog_purge_up_to = '{up_to}'")).await.map_err(failed)?;
+    }
+    let time = humantime::format_rfc3339_micros(limit.written_by).to_string().replace('T', " ");
+    let purge = format!("PURGE BINARY LOGS BEFORE '{}'", time.trim_end_matches('Z'));
+    relay.execute(purge).await.map_err(failed)?;
+    relay.close().await;
+    Ok(())
 }
 
 fn union(one: &GtidSet, other: &GtidSet) -> GtidSet {
