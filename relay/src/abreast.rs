@@ -21,8 +21,10 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// executed may still be on its way here.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
 
-/// A source that takes longer is asked again later: those who wait are owed signs of life meanwhile.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// A source that takes longer is asked again: the connection may be the one thing that does not work.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How often the log is looked at, and whether it is time to ask.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the source was last heard to have.
 pub(crate) struct Abreast {
@@ -52,17 +54,21 @@ impl Abreast {
         Self { sources, server_id, log, progress, heard: Mutex::default() }
     }
 
-    /// Has the log all that the source had when somebody who came at `since` had been waiting long enough? What such a
-    /// one is ahead by, nobody will send.
-    pub(crate) async fn is_since(&self, since: Instant) -> bool {
-        // Without a source there is nothing to wait for.
+    /// Waits until the log has all that the source has, asked once somebody who came now has waited long enough: what
+    /// such a one is ahead by, nobody will send. Without a source there is nothing to wait for.
+    pub(crate) async fn wait(&self) {
         if self.sources.is_empty() {
-            return true;
+            return;
         }
-        let due = since + IN_FLIGHT;
-        if Instant::now() < due {
-            return false;
+        let due = Instant::now() + IN_FLIGHT;
+        tokio::time::sleep_until(due).await;
+        while !self.is_since(due).await {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Has the log all that the source had when it was asked, no earlier than `due`?
+    async fn is_since(&self, due: Instant) -> bool {
         let mut heard = self.heard.lock().await;
         let is_old = heard.answer.as_ref().is_none_or(|(asked, _)| *asked < due);
         let may_ask = heard.tried.is_none_or(|tried| tried.elapsed() >= ASK_EVERY);

@@ -102,7 +102,8 @@ impl Dump {
     /// Finds where to begin; waits while the log does not have what the downstream has already.
     async fn seek(&mut self) -> Result<Feed, Ended> {
         let mut beat = self.next_beat();
-        let since = Instant::now();
+        let abreast = self.abreast.clone();
+        let mut asking = std::pin::pin!(abreast.wait());
         // One that does not wait for events does not wait for the log either.
         let mut caught_up = self.request.non_block;
         loop {
@@ -111,11 +112,19 @@ impl Dump {
                 Seek::Found(reader) => return Ok(Feed::new(self.tail.clone(), *reader, self.request.has())),
                 Seek::Refused(message) => return Err(Ended::Refused(message)),
                 Seek::NotYet if self.request.non_block => return Err(Ended::Complete),
+                // The log has not begun: what is known of the source is too old when it does.
+                Seek::NotYet if caught_up => {
+                    caught_up = false;
+                    asking.set(abreast.wait());
+                }
                 Seek::NotYet => {}
             }
-            tokio::time::sleep(AHEAD_RETRY).await;
-            // The log is looked at once more after that: what the source has said is in it by then.
-            caught_up = self.abreast.is_since(since).await;
+            tokio::select! {
+                biased;
+                // The log is looked at once more after that: what the source has said is in it by now.
+                () = &mut asking, if !caught_up => caught_up = true,
+                () = tokio::time::sleep(AHEAD_RETRY) => {}
+            }
             if beat.is_some_and(|at| Instant::now() >= at) {
                 let file = match &self.request.from {
                     From::Place(place) if !place.file.is_empty() => &place.file,
