@@ -55,7 +55,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         there.query_drop(format!("UPDATE sbtest.t1 SET pad = UPPER(pad) WHERE id = {id}")).await?;
     }
     there.disconnect().await?;
-    let sync = Sync::new(&stage.path("sync"), source.port(), Some(target.port()), "now")?;
+    let sync = Sync::new(&stage.path("sync"), source.port(), Some(target.port()), "now", false)?;
 
     let (mut peers, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..options.runs.max(1) {
