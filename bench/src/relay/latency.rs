@@ -14,6 +14,7 @@ use relay::{Config, Limits, Relay, Start};
 use serde_json::json;
 use storage::DurableEnd;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::{DumpFlags, EventStream, Secret};
 
@@ -38,7 +39,8 @@ pub(super) async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let port = relay.local_addr().port();
     let durable = relay.status().durable();
     let stop = CancellationToken::new();
-    let running = tokio::task::spawn(relay.run(stop.clone()));
+    let mut running = JoinSet::new();
+    running.spawn(relay.run(stop.clone()));
     let mut attached = durable.clone();
     tokio::time::timeout(WITHIN, attached.wait_for(|end| end.gtids.contains_all(&has))).await??;
     let direct = reader::dump(&from, &has, DumpFlags::default()).await?;
@@ -53,7 +55,9 @@ pub(super) async fn run(stage: &Stage, report: &Report) -> Result<()> {
     let all = async { tokio::try_join!(arrivals(direct), flushes(durable, &has), arrivals(served), write) };
     let (direct, durable, served, ()) = tokio::time::timeout(WITHIN, all).await??;
     stop.cancel();
-    running.await??;
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
     tell(&[("to a reader of the source", direct), ("to durable", durable), ("to served", served)], report);
     Ok(())
 }
