@@ -35,10 +35,10 @@ pub struct SegmentCheck {
 }
 
 /// Verifies all segments of the log in `dir`, oldest first. An error is one of reading the folder; what is wrong
-/// with the log is in the result.
-pub fn check(dir: &Path) -> Result<Vec<SegmentCheck>, Error> {
+/// with the log is in the result. `watch` hears of bytes as they are read.
+pub fn check(dir: &Path, watch: &mut dyn FnMut(u64)) -> Result<Vec<SegmentCheck>, Error> {
     let folder = Folder::existing(dir);
-    check_segments(&folder, &folder.list()?, DurableMark::read(&folder)?)
+    check_segments(&folder, &folder.list()?, DurableMark::read(&folder)?, watch)
 }
 
 /// The same, with what was read before.
@@ -46,6 +46,7 @@ pub(crate) fn check_segments(
     folder: &Folder,
     listing: &Listing,
     mark: Option<LogPosition>,
+    watch: &mut dyn FnMut(u64),
 ) -> Result<Vec<SegmentCheck>, Error> {
     let marked = mark.map_or(0, |mark| mark.segment);
     let last = listing.segments.last().copied().unwrap_or(0).max(marked);
@@ -60,6 +61,7 @@ pub(crate) fn check_segments(
             let follows = received.as_ref().is_none_or(|received| *received == *head.previous);
             check_one(folder, &Arc::new(head), follows, (segment == last).then_some(mark), &mut check)
         });
+        watch(check.path.metadata().map_or(0, |meta| meta.len()));
         received = match next {
             Ok(received) => Some(received),
             Err(_) if !listing.segments.contains(&segment) => {

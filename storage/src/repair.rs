@@ -30,13 +30,14 @@ pub struct Repaired {
 /// Repairs the log in `dir`, which nobody may have open. Interrupted, it can be run again.
 ///
 /// A log whose oldest segment has lost its head can't be repaired: it no longer tells what lies before it.
-pub fn repair(dir: &Path, options: &Options) -> Result<Repaired, Error> {
+/// `watch` hears of bytes as they are checked.
+pub fn repair(dir: &Path, options: &Options, watch: &mut dyn FnMut(u64)) -> Result<Repaired, Error> {
     let folder = Folder::existing(dir);
     let _lock = lock(&folder)?;
     let listing = folder.list()?;
     Identity::open(&folder, options, true)?;
     let (mark, marked) = DurableMark::open(&folder)?;
-    let mut checks = check_segments(&folder, &listing, marked)?;
+    let mut checks = check_segments(&folder, &listing, marked, watch)?;
     let Some(first) = checks.iter().position(|check| check.damage.is_some()) else {
         return Ok(Repaired::default());
     };

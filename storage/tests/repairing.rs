@@ -41,13 +41,16 @@ fn flip(path: &Path, at: usize) {
 fn a_sound_log_is_found_sound_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (files, _) = closed_log(dir.path());
-    let checks = check(dir.path()).unwrap();
+    let mut watched = 0;
+    let checks = check(dir.path(), &mut |bytes| watched += bytes).unwrap();
     assert_eq!(checks.len(), 3);
+    let bytes = |n| fs::metadata(segment_path(dir.path(), n)).unwrap().len();
+    assert_eq!(watched, (1..=3).map(bytes).sum::<u64>(), "all is told of that is read");
     assert!(checks.iter().all(|check| check.damage.is_none() && check.unfinished == 0));
     let mut all = GtidSet::new();
     checks.iter().for_each(|check| all.union_with(&check.gtids));
     assert_eq!(all, first(&files[0].0, 15));
-    assert_eq!(repair(dir.path(), &options()).unwrap().end, None);
+    assert_eq!(repair(dir.path(), &options(), &mut |_| {}).unwrap().end, None);
 }
 
 #[test]
@@ -55,16 +58,16 @@ fn what_follows_the_damage_is_put_aside_and_fetched_again() {
     for (segment, kept) in [(1, 2), (2, 7), (3, 12)] {
         let dir = tempfile::tempdir().unwrap();
         let (files, all) = closed_log(dir.path());
-        let sound = check(dir.path()).unwrap();
+        let sound = check(dir.path(), &mut |_| {}).unwrap();
         let path = segment_path(dir.path(), segment);
         let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
         // In the third of its five transactions.
         let transaction: usize = all[..5].iter().map(|event| event.bytes().len()).sum();
         flip(&path, length - 2 * transaction - 30);
-        let checks = check(dir.path()).unwrap();
+        let checks = check(dir.path(), &mut |_| {}).unwrap();
         let damaged: Vec<_> = checks.iter().filter(|c| c.damage.is_some()).map(|c| c.segment).collect();
         assert_eq!(damaged, [segment]);
-        let repaired = repair(dir.path(), &options()).unwrap();
+        let repaired = repair(dir.path(), &options(), &mut |_| {}).unwrap();
         let whole_end = sound[usize::try_from(segment).unwrap() - 1].whole_end - 3 * transaction as u64;
         assert_eq!(repaired.end, Some(LogPosition { segment, offset: whole_end }));
         assert_eq!(repaired.segments, (segment..=3).collect::<Vec<_>>());
@@ -97,8 +100,8 @@ fn a_lost_segment_and_a_spoilt_head_end_the_log_before_them() {
         let dir = tempfile::tempdir().unwrap();
         let (files, all) = closed_log(dir.path());
         spoil(dir.path());
-        assert!(check(dir.path()).unwrap()[1].damage.is_some());
-        let end = repair(dir.path(), &options()).unwrap().end.unwrap();
+        assert!(check(dir.path(), &mut |_| {}).unwrap()[1].damage.is_some());
+        let end = repair(dir.path(), &options(), &mut |_| {}).unwrap().end.unwrap();
         assert_eq!(end.segment, 1);
         let (log, _writer) = open(dir.path());
         assert_eq!(*log.gtids_durable(), first(&files[0].0, 5));
@@ -111,7 +114,7 @@ fn a_log_without_a_sound_beginning_is_not_repaired() {
     let dir = tempfile::tempdir().unwrap();
     closed_log(dir.path());
     flip(&segment_path(dir.path(), 1), 60);
-    assert!(matches!(repair(dir.path(), &options()), Err(Error::File { .. })));
+    assert!(matches!(repair(dir.path(), &options(), &mut |_| {}), Err(Error::File { .. })));
     assert!(segment_path(dir.path(), 1).exists());
 }
 
@@ -126,7 +129,7 @@ fn what_was_acknowledged_of_segments_put_aside_does_not_free_those_made_in_their
     writer.close().unwrap();
     drop(log);
     flip(&segment_path(dir.path(), 1), 500);
-    assert_eq!(repair(dir.path(), &options()).unwrap().end.unwrap().segment, 1);
+    assert_eq!(repair(dir.path(), &options(), &mut |_| {}).unwrap().end.unwrap().segment, 1);
     // This time the source's first file is larger: the second segment holds what was in the third.
     let (log, mut writer) = open(dir.path());
     log.register("link");

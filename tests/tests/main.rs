@@ -31,6 +31,7 @@ mod relay_ahead;
 mod relay_cdc;
 mod relay_chain;
 mod relay_failover;
+mod relay_full;
 mod relay_limits;
 mod relay_many;
 mod relay_mysqlbinlog;

@@ -1,12 +1,13 @@
 //! `twinlog log check`: every checksum, every order, every seam.
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use storage::{Error, SegmentCheck};
 
 use super::place::Place;
-use super::progress::{Progress, with_ticks};
+use super::progress::{Progress, watched};
 use super::{answer, counted};
 use crate::cli::LookArgs;
 use crate::command::status::bytes;
@@ -40,11 +41,16 @@ pub(super) async fn run(args: LookArgs) -> Result<ExitCode, Failure> {
     let place = Place::of(&args.place)?;
     place.must_be_here()?;
     let dir = place.dir.clone();
-    let progress = Progress::new("checking", tokio::task::block_in_place(|| size(&place)));
-    let checks = with_ticks(progress, move || {
-        let checks = storage::check(&dir)?;
+    let progress = Progress::new("checking", tokio::task::block_in_place(|| size(&place))).quiet(args.json);
+    let checks = watched(progress, move |done| {
+        let check = || storage::check(&dir, &mut |bytes| _ = done.fetch_add(bytes, Ordering::Relaxed));
+        let checks = check()?;
         // Beside a relay that purges or begins a segment, one can be missing that was there a moment ago.
-        if checks.iter().any(may_be_live) { storage::check(&dir) } else { Ok(checks) }
+        if checks.iter().any(may_be_live) {
+            done.store(0, Ordering::Relaxed);
+            return check();
+        }
+        Ok(checks)
     })
     .await;
     let checks = checks.map_err(|e| Failure::from_diagnosis(&place.cannot("check"), &e))?;
@@ -54,7 +60,7 @@ pub(super) async fn run(args: LookArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Bytes of all files in the folder; for the progress only.
-fn size(place: &Place) -> u64 {
+pub(super) fn size(place: &Place) -> u64 {
     let entries = std::fs::read_dir(&place.dir).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.metadata().ok())

@@ -38,7 +38,7 @@ pub(super) async fn run(args: EventsArgs) -> Result<ExitCode, Failure> {
 fn local(place: &Place, range: &Range, printer: &mut Printer<io::Stdout>) -> Result<GtidSet, Halt> {
     let view = place.view()?;
     let total = view.segments().iter().filter(|s| range.may_be_in(s)).map(|s| s.bytes).sum();
-    let mut progress = Progress::new("reading", total).unless(io::stdout().is_terminal());
+    let mut progress = Progress::new("reading", total).quiet(true).unless(io::stdout().is_terminal());
     read_view(place, &view, range, printer, &mut progress, || true)?;
     Ok(range.missing(view.gtids_durable(), view.gtids_purged()))
 }

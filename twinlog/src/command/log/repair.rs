@@ -1,12 +1,13 @@
 //! `twinlog log repair`: what is damaged is put aside, and fetched again by the relay.
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use storage::Repaired;
 
 use super::place::{Place, exclusive_failure};
-use super::progress::{Progress, with_ticks};
+use super::progress::{Progress, watched};
 use super::{answer, counted};
 use crate::cli::RepairArgs;
 use crate::failure::Failure;
@@ -32,7 +33,12 @@ pub(super) async fn run(args: RepairArgs) -> Result<ExitCode, Failure> {
     if !dir.is_dir() {
         place.must_be_here()?;
     }
-    let repaired = with_ticks(Progress::new("checking", 0), move || storage::repair(&dir, &options)).await;
+    let total = tokio::task::block_in_place(|| super::check::size(&place));
+    let progress = Progress::new("checking", total).quiet(args.json);
+    let repaired = watched(progress, move |done| {
+        storage::repair(&dir, &options, &mut |bytes| _ = done.fetch_add(bytes, Ordering::Relaxed))
+    })
+    .await;
     let repaired = repaired.map_err(|e| {
         let remedy = format!("stop the relay of region {}, repair, and start it again", args.log.region);
         exclusive_failure(&place.cannot("repair"), &e, &remedy)
