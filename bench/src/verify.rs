@@ -122,7 +122,7 @@ async fn fill(conn: &mut Conn, rows: u64) -> Result<()> {
     .await?;
     for first in (0..rows).step_by(usize::try_from(BATCH)?) {
         conn.query_drop(format!(
-            "INSERT INTO sbtest.t1 SELECT {first} + i, CRC32(i + {first}), LEFT(SHA2({first} + i, 512), 119), \
+            "INSERT INTO sbtest.t1 SELECT {first} + i, CRC32(i + {first}) DIV 2, LEFT(SHA2({first} + i, 512), 119), \
              LEFT(SHA2(i, 256), 59) FROM sbtest.n WHERE {first} + i <= {rows}"
         ))
         .await?;
