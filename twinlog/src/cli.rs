@@ -52,6 +52,18 @@ pub(crate) enum Command {
     Conflicts(OutputArgs),
     /// The relay log, offline or live
     Log(LogArgs),
+    /// What a shell needs to complete this command line; see docs/install.md
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual pages, one file a command
+    #[command(hide = true)]
+    Man {
+        /// The folder they are written into; it is made if it is not there
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 impl Command {
@@ -68,6 +80,7 @@ impl Command {
             Self::Verify(_) => "verify".into(),
             Self::Conflicts(_) => "conflicts".into(),
             Self::Log(_) => "log".into(),
+            Self::Completions { .. } | Self::Man { .. } => "twinlog".into(),
         };
         let quiet =
             matches!(self, Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Verify(_) | Self::Log(_));
@@ -250,6 +263,8 @@ mod tests {
             "log repair -c f --region eu",
             "log export --dir d --since 2026-11-20T10:00:00Z --until 1h -o out.binlog",
             "log purge -c f --region eu --older-than 24h --dry-run",
+            "completions bash",
+            "man folder",
             "log purge -c f --region eu --up-to 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
         ] {
             let words = ["twinlog"].into_iter().chain(line.split(' '));

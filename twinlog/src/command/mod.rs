@@ -4,6 +4,7 @@ mod applier;
 mod check;
 mod demo;
 mod log;
+mod manual;
 mod relay;
 mod service;
 mod status;
@@ -32,6 +33,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(args).await,
         Command::Conflicts(_) => Err(not_yet("conflicts")),
         Command::Log(args) => log::run(args).await,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder),
     }
 }
 

@@ -1,0 +1,115 @@
+//! What packages ship: completions, manual pages, units.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use harness::{Finished, twinlog};
+
+const SHORT: Duration = Duration::from_secs(60);
+const UNITS: [(&str, &str); 2] = [("twinlog-relay", "eu"), ("twinlog-applier", "eu-us")];
+/// What `systemd-analyze security` may say at most, in tenths: 0 is sealed off, 100 open to everything.
+const EXPOSURE: &str = "20";
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd")
+}
+
+fn unit(name: &str) -> String {
+    let path = packaging().join(format!("{name}@.service"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[tokio::test]
+async fn every_shell_gets_completions_that_know_every_command_and_bash_takes_them() {
+    let help = Finished::of(&["--help"], SHORT).await.out;
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"check") && commands.contains(&"relay"), "{commands:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let finished = Finished::of(&["completions", shell], SHORT).await;
+        assert_eq!(finished.code, 0, "{finished}");
+        for command in &commands {
+            assert!(finished.out.contains(command), "{shell} does not know {command}");
+        }
+        if shell == "bash" {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let path = folder.path().join("twinlog.bash");
+            std::fs::write(&path, &finished.out).expect("a file can be written");
+            // As a shell completes `twinlog sta`.
+            let script = format!(
+                "source {}; COMP_WORDS=(twinlog sta); COMP_CWORD=1; _twinlog twinlog sta twinlog; echo \"${{COMPREPLY[*]}}\"",
+                path.display()
+            );
+            let done = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
+            assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "status");
+        }
+    }
+    assert_eq!(Finished::of(&["completions", "tcsh"], SHORT).await.code, 2);
+}
+
+#[tokio::test]
+async fn there_is_a_manual_page_for_every_command_and_it_says_what_help_says() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let into = folder.path().join("man1");
+    let path = into.to_string_lossy().into_owned();
+    assert_eq!(Finished::of(&["man", &path], SHORT).await.code, 0);
+    let page = |name: &str| {
+        let text = std::fs::read_to_string(into.join(format!("{name}.1")));
+        text.unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    assert!(page("twinlog").contains(".TH") && page("twinlog").contains("check"));
+    for (command, option) in [("check", "probe"), ("relay", "region"), ("log-export", "output")] {
+        let page = page(&format!("twinlog-{command}"));
+        assert!(page.contains(&format!("\\-\\-{option}")), "{command}: {page}");
+    }
+    let taken = folder.path().join("file");
+    std::fs::write(&taken, "").expect("a file can be written");
+    let path = taken.to_string_lossy().into_owned();
+    Finished::of(&["man", &path], SHORT).await.assert_failed(1, &["cannot write the manual", &path]);
+}
+
+#[tokio::test]
+async fn the_units_run_a_command_line_that_is_understood() {
+    for (name, instance) in UNITS {
+        let text = unit(name);
+        let line =
+            text.lines().find_map(|l| l.strip_prefix("ExecStart=/usr/bin/twinlog ")).expect("ExecStart");
+        let line = line.replace("%i", instance).replace("/etc/twinlog/twinlog.toml", "no-such-file.toml");
+        let args: Vec<&str> = line.split(' ').collect();
+        // Understood as far as the file, which is not there.
+        Finished::of(&args, SHORT).await.assert_failed(2, &["no-such-file.toml"]);
+    }
+}
+
+#[tokio::test]
+async fn systemd_takes_the_units_and_finds_them_sealed_off() {
+    if let Err(error) = Command::new("systemd-analyze").arg("--version").output() {
+        // A machine without systemd has no use for the units; their command lines are tried all the same.
+        eprintln!("not verified: systemd-analyze: {error}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, instance) in UNITS {
+        // It wants to see the program where the unit says it is.
+        let text = unit(name).replace("/usr/bin/twinlog", &twinlog().get_program().to_string_lossy());
+        let text = text.replace("Documentation=man:", "# man:");
+        let path = folder.path().join(format!("{name}@{instance}.service"));
+        std::fs::write(&path, text).expect("a unit can be written");
+        let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output();
+        let verify = verify.expect("systemd-analyze runs");
+        let said = String::from_utf8_lossy(&verify.stderr).into_owned();
+        let about = said.lines().filter(|line| line.contains(name)).collect::<Vec<_>>();
+        assert!(verify.status.success() && about.is_empty(), "{name}: {said}");
+        let mut security = Command::new("systemd-analyze");
+        security.args(["security", "--offline=yes", &format!("--threshold={EXPOSURE}")]).arg(&path);
+        let security = security.output().expect("systemd-analyze runs");
+        let said = String::from_utf8_lossy(&security.stdout).into_owned();
+        assert!(security.status.success(), "{name}: {said}");
+    }
+}
