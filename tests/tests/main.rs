@@ -26,6 +26,7 @@ mod killed_processes;
 mod link_cut;
 mod log_commands;
 mod lost_metadata;
+mod metrics;
 mod packaging;
 mod refused_changes;
 mod relay_ahead;

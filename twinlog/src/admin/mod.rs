@@ -3,6 +3,7 @@
 //! ```text
 //! GET /livez           200 while the process serves
 //! GET /readyz          200 while it runs, else 503; the state in the body
+//! GET /metrics         the same in Prometheus's text format
 //! GET /api/v1/status   {"kind": "relay" | "applier", "sync": …, "pid": …, and the fields of its status}
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod board;
 mod client;
+mod metrics;
 mod publish;
 mod server;
 

@@ -36,6 +36,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// From accept to the end of the answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The text format's own type.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// No request to this API has a long head.
 const LARGEST_HEAD: usize = 16 << 10;
 
@@ -140,6 +143,7 @@ fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(board.report().status.state()),
+        "/metrics" => respond(StatusCode::OK, METRICS, super::metrics::render(&board.report()).into_bytes()),
         "/api/v1/status" => match serde_json::to_vec(&board.report()) {
             Ok(json) => respond(StatusCode::OK, "application/json", json),
             Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{e}\n")),
