@@ -11,6 +11,7 @@ mod apply;
 mod catalog;
 mod checkpoint;
 mod config;
+mod conflict;
 mod ddl;
 mod definition;
 mod error;

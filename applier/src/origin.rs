@@ -33,7 +33,7 @@ impl LinkKey {
     }
 
     /// The link of a checkpoint row, be it the applier's or that of repairs.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/').map(str::to_owned);
         let key = Self { sync: parts.next()?, from: parts.next()?, to: parts.next()? };
         parts.next().is_none_or(|part| part == REPAIR).then_some(key).filter(|_| parts.next().is_none())
@@ -122,7 +122,7 @@ impl Origins {
         let key = (stamp.origin.clone(), stamp.link.clone(), stamp.slot);
         let before = self.rows.get(&key).copied();
         match &stamp.change {
-            Change::Insert { epoch, seq } => _ = self.rows.insert(key, (Some(*epoch), *seq)),
+            Change::Insert { epoch, seq, .. } => _ = self.rows.insert(key, (Some(*epoch), *seq)),
             Change::Delete => _ = self.rows.remove(&key),
             Change::Update { epoch, seq, seq_before, .. } => {
                 // The first one that is seen of a row is held against its own image before.
@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn update(link: &str, slot: u8, epoch: u64, seq: u64) -> Stamp {
-        let change = Change::Update { epoch: Some(epoch), seq: Some(seq), seq_before: None, gtid_set: None };
+        let change = Change::Update { epoch: Some(epoch), seq: Some(seq), seq_before: None, gtid_set: None, clock: None };
         Stamp { origin: "eu".into(), link: link.into(), slot, change }
     }
 
@@ -216,6 +216,7 @@ mod tests {
                 seq: Some(seq),
                 seq_before: Some(seq_before),
                 gtid_set: None,
+                clock: None,
             };
             let stamp = Stamp { origin: "eu".into(), link: "shop/eu/us".into(), slot: 3, change };
             origins().tell(&owners(), US, &[stamp])
@@ -229,13 +230,13 @@ mod tests {
     fn a_raised_epoch_alone_and_rows_made_anew_are_followed() {
         let mut origins = origins();
         let stamp = |change| Stamp { origin: "eu".into(), link: "shop/eu/us".into(), slot: 0, change };
-        let raised = Change::Update { epoch: Some(2), seq: None, seq_before: None, gtid_set: None };
+        let raised = Change::Update { epoch: Some(2), seq: None, seq_before: None, gtid_set: None, clock: None };
         let list = [
-            stamp(Change::Insert { epoch: 1, seq: 0 }),
+            stamp(Change::Insert { epoch: 1, seq: 0, gtid_set: None, clock: None }),
             stamp(raised),
             update("shop/eu/us", 0, 2, 1),
             stamp(Change::Delete),
-            stamp(Change::Insert { epoch: 1, seq: 0 }),
+            stamp(Change::Insert { epoch: 1, seq: 0, gtid_set: None, clock: None }),
             update("shop/eu/us", 0, 1, 1),
         ];
         for one in list {

@@ -41,6 +41,10 @@ pub enum Change {
         epoch: u64,
         /// Its count of writes.
         seq: u64,
+        /// The applied set, as text.
+        gtid_set: Option<String>,
+        /// The hybrid clock of the source's log at the end of what is applied, microseconds since 1970.
+        clock: Option<u64>,
     },
     /// A row written again.
     Update {
@@ -52,6 +56,8 @@ pub enum Change {
         seq_before: Option<u64>,
         /// The applied set now, as text, if it is in the image.
         gtid_set: Option<String>,
+        /// The hybrid clock of the source's log now, if it is in the image.
+        clock: Option<u64>,
     },
     /// A row taken away.
     Delete,
@@ -64,10 +70,18 @@ pub fn read(event: &Event, map: &TableMap) -> Result<Vec<Stamp>, EventError> {
     rows.changes().map(|change| read_one(&change?).ok_or_else(bad)).collect()
 }
 
+/// The column of the hybrid clock.
+const CLOCK: usize = 9;
+
 fn read_one(change: &RowChange<'_>) -> Option<Stamp> {
     let key = change.before.as_ref().or(change.after.as_ref())?;
     let what = match (&change.before, &change.after) {
-        (None, Some(after)) => Change::Insert { epoch: number(after, 3)?, seq: number(after, 4)? },
+        (None, Some(after)) => Change::Insert {
+            epoch: number(after, 3)?,
+            seq: number(after, 4)?,
+            gtid_set: text(after, 5),
+            clock: number(after, CLOCK),
+        },
         (Some(before), Some(after)) => {
             // A full image repeats what did not change: only a changed count makes it a stamp.
             let seq = number(after, 4).filter(|seq| number(before, 4) != Some(*seq));
@@ -76,6 +90,7 @@ fn read_one(change: &RowChange<'_>) -> Option<Stamp> {
                 seq,
                 seq_before: number(before, 4),
                 gtid_set: text(after, 5),
+                clock: number(after, CLOCK),
             }
         }
         (_, None) => Change::Delete,

@@ -1,6 +1,6 @@
 //! The short answers to a command: OK, ERR, EOF.
 
-use crate::constants::{header, status};
+use crate::constants::{header, session_state, status};
 use crate::cursor::{Cursor, Malformed};
 use crate::encode::put_lenenc;
 use crate::{Error, ResultSet, ServerError};
@@ -37,6 +37,28 @@ impl OkInfo {
             status_flags: cursor.u16()?,
             warnings: cursor.u16()?,
         })
+    }
+
+    /// The GTIDs that an OK packet tells of: those of the session's own transactions, where it was asked to by
+    /// `session_track_gtids = OWN_GTID`. For connections with `CLIENT_SESSION_TRACK` only.
+    /// `sql/session_tracker.cc`, class `Session_gtids_tracker`.
+    pub(crate) fn own_gtids(&self, body: &[u8]) -> Result<Option<String>, Malformed> {
+        if self.status_flags & status::SESSION_STATE_CHANGED == 0 {
+            return Ok(None);
+        }
+        let mut cursor = Cursor::new(body);
+        (cursor.lenenc()?, cursor.lenenc()?, cursor.u32()?);
+        let _message = cursor.lenenc_bytes()?;
+        let mut states = Cursor::new(cursor.lenenc_bytes()?);
+        while !states.is_empty() {
+            let (kind, value) = (states.u8()?, states.lenenc_bytes()?);
+            if kind == session_state::GTIDS {
+                let mut value = Cursor::new(value);
+                let _encoding = value.u8()?;
+                return Ok(Some(String::from_utf8_lossy(value.lenenc_bytes()?).into_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// Parses what follows the header byte of an EOF packet, the old kind.
@@ -134,6 +156,24 @@ mod tests {
             let _ = ServerError::parse(&bytes);
             prop_assert!(true);
         }
+    }
+
+    #[test]
+    fn a_commits_own_gtid_is_read_from_behind_other_state() {
+        // Nothing changed, status 0x4002, no message; then a changed schema, then GTIDs in encoding 0.
+        let body = [
+            &[0, 0, 0x02, 0x40, 0, 0, 0, 16][..],
+            &[1, 5, 4],
+            b"shop",
+            &[3, 7, 0, 5],
+            b"abc:1",
+        ]
+        .concat();
+        let ok = OkInfo::parse(&body).unwrap();
+        assert_eq!(ok.own_gtids(&body), Ok(Some("abc:1".into())));
+        let quiet = OkInfo { status_flags: 2, ..ok };
+        assert_eq!(quiet.own_gtids(&body), Ok(None));
+        assert!(ok.own_gtids(&body[..12]).is_err());
     }
 
     #[test]

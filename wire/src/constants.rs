@@ -15,6 +15,7 @@ pub(crate) mod capability {
     pub(crate) const PLUGIN_AUTH: u32 = 1 << 19;
     pub(crate) const CONNECT_ATTRS: u32 = 1 << 20;
     pub(crate) const PLUGIN_AUTH_LENENC_DATA: u32 = 1 << 21;
+    pub(crate) const SESSION_TRACK: u32 = 1 << 23;
     pub(crate) const DEPRECATE_EOF: u32 = 1 << 24;
 }
 
@@ -23,6 +24,12 @@ pub(crate) mod status {
     pub(crate) const AUTOCOMMIT: u16 = 0x0002;
     pub(crate) const MORE_RESULTS_EXISTS: u16 = 0x0008;
     pub(crate) const NO_BACKSLASH_ESCAPES: u16 = 0x0200;
+    pub(crate) const SESSION_STATE_CHANGED: u16 = 0x4000;
+}
+
+/// Kinds of session state that an OK packet tells of.
+pub(crate) mod session_state {
+    pub(crate) const GTIDS: u8 = 3;
 }
 
 /// First byte of a command.

@@ -2,12 +2,14 @@
 
 mod column;
 mod decimal;
+mod one_row;
 mod rows_event;
 mod table_map;
 mod temporal;
 mod value;
 
 pub use column::{Column, ColumnType};
+pub use one_row::RawRow;
 pub use rows_event::{Image, RowChange, RowsEvent, STATEMENT_END};
 pub use table_map::TableMap;
 pub use value::Value;

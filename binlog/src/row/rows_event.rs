@@ -142,6 +142,27 @@ impl<'a> RowsEvent<'a> {
         Ok(out)
     }
 
+    /// The bytes of the first row's images before and after: its NULL bits, then its values.
+    pub(super) fn raw_images(&self) -> Result<[Option<&'a [u8]>; 2], EventError> {
+        let mut rest = self.rows;
+        let mut images = [None, None];
+        if let Some(present) = self.before {
+            let begin = rest;
+            self.each_value(&mut rest, present, None, |_, _| Some(())).ok_or_else(|| self.bad())?;
+            images[0] = Some(&begin[..begin.len() - rest.len()]);
+        }
+        if let Some(present) = self.after {
+            let diffs = match self.event.kind() {
+                EventKind::PartialUpdateRows => self.take_diff_bits(&mut rest).ok_or_else(|| self.bad())?,
+                _ => None,
+            };
+            let begin = rest;
+            self.each_value(&mut rest, present, diffs, |_, _| Some(())).ok_or_else(|| self.bad())?;
+            images[1] = Some(&begin[..begin.len() - rest.len()]);
+        }
+        Ok(images)
+    }
+
     /// Do all images have all columns?
     pub fn is_full(&self) -> bool {
         let full = |image: Option<Present<'_>>| image.is_none_or(|p| p.count == self.map.columns.len());

@@ -11,7 +11,8 @@
 use super::Connection;
 use super::query::{Head, Next, Part};
 use crate::constants::command;
-use crate::{Error, OkInfo, ServerError};
+use crate::result_set::parse_row;
+use crate::{Answer, Error, OkInfo, ResultSet, ServerError};
 
 /// Why a group did not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +82,17 @@ impl Connection {
     ///
     /// See [`GroupError`]. An empty list is no error and sends nothing.
     pub async fn run_group(&mut self, statements: &[&[u8]]) -> Result<Vec<OkInfo>, GroupError> {
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * statements.len());
-        for statement in statements {
-            parts.push(if parts.is_empty() { &[command::QUERY] } else { b";" });
-            parts.push(statement);
-        }
-        self.run_parts(&parts, statements.len()).await
+        self.run_parts(&joined(statements), statements.len()).await.map(oks)
+    }
+
+    /// As [`Self::run_group`], and keeps the rows that statements give.
+    ///
+    /// # Errors
+    ///
+    /// See [`GroupError`].
+    pub async fn ask_group(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, GroupError> {
+        let answers = self.run_parts(&joined(statements), statements.len()).await?;
+        Ok(answers.into_iter().map(|(ok, rows)| rows.map_or(Answer::Ok(ok), Answer::Rows)).collect())
     }
 
     /// As [`Self::run_group`], for a text in which the `statements` stand joined by `;` already.
@@ -95,10 +101,10 @@ impl Connection {
     ///
     /// See [`GroupError`].
     pub async fn run_script(&mut self, text: &[u8], statements: usize) -> Result<Vec<OkInfo>, GroupError> {
-        self.run_parts(&[&[command::QUERY], text], statements).await
+        self.run_parts(&[&[command::QUERY], text], statements).await.map(oks)
     }
 
-    async fn run_parts(&mut self, parts: &[&[u8]], statements: usize) -> Result<Vec<OkInfo>, GroupError> {
+    async fn run_parts(&mut self, parts: &[&[u8]], statements: usize) -> Result<Vec<Given>, GroupError> {
         self.check(parts).map_err(|source| GroupError::NotSent { source })?;
         if statements == 0 {
             return Ok(Vec::new());
@@ -109,7 +115,7 @@ impl Connection {
         let mut answers = Vec::with_capacity(statements);
         while answers.len() < statements {
             match self.read_answer().await.map_err(|source| unknown(answers.len(), source))? {
-                Ok(ok) => answers.push(ok),
+                Ok(given) => answers.push(given),
                 Err(source) => {
                     self.unfinished = None;
                     return Err(GroupError::Failed { index: answers.len(), statements, source });
@@ -118,26 +124,44 @@ impl Connection {
         }
         // The flag is of no use for finding the end, but where it is set on the last answer there were
         // more statements than the caller knew of, and what is still to come belongs to no one.
-        if answers.last().is_some_and(OkInfo::more_results) {
+        if answers.last().is_some_and(|(ok, _)| ok.more_results()) {
             return Err(unknown(answers.len(), Error::protocol("more answers than statements")));
         }
         self.unfinished = None;
         Ok(answers)
     }
 
-    /// One statement's answer; rows are read and dropped.
-    async fn read_answer(&mut self) -> Part<OkInfo> {
-        match self.read_head().await? {
-            Ok(Head::Ok(ok)) => return Ok(Ok(ok)),
-            Ok(Head::Columns(_)) => {}
+    /// One statement's answer.
+    async fn read_answer(&mut self) -> Part<Given> {
+        let columns = match self.read_head().await? {
+            Ok(Head::Ok(ok)) => return Ok(Ok((ok, None))),
+            Ok(Head::Columns(columns)) => columns,
             Err(error) => return Ok(Err(error)),
-        }
+        };
+        let mut rows = Vec::new();
         loop {
             match self.read_next().await? {
-                Ok(Next::Row(_)) => {}
-                Ok(Next::End(ok)) => return Ok(Ok(ok)),
+                Ok(Next::Row(packet)) => rows.push(parse_row(&packet, columns.len())?),
+                Ok(Next::End(ok)) => return Ok(Ok((ok, Some(ResultSet { columns, rows })))),
                 Err(error) => return Ok(Err(error)),
             }
         }
     }
+}
+
+/// What one statement gave.
+type Given = (OkInfo, Option<ResultSet>);
+
+/// The command and its statements, as they are written to the socket.
+fn joined<'a>(statements: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * statements.len());
+    for statement in statements {
+        parts.push(if parts.is_empty() { &[command::QUERY] } else { b";" });
+        parts.push(statement);
+    }
+    parts
+}
+
+fn oks(answers: Vec<Given>) -> Vec<OkInfo> {
+    answers.into_iter().map(|(ok, _)| ok).collect()
 }

@@ -36,6 +36,7 @@ const WANTED: u32 = cap::LONG_PASSWORD
     | cap::PLUGIN_AUTH
     | cap::PLUGIN_AUTH_LENENC_DATA
     | cap::CONNECT_ATTRS
+    | cap::SESSION_TRACK
     | cap::DEPRECATE_EOF;
 
 /// A server without these can't be talked to.
@@ -102,6 +103,7 @@ pub(super) async fn log_in(
         status: ok.status_flags | status::AUTOCOMMIT,
         unfinished: None,
         answer_timeout: None,
+        own_gtids: Vec::new(),
         registered: None,
     })
 }

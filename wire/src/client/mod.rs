@@ -39,6 +39,8 @@ pub struct Connection {
     encrypted: bool,
     /// Status flags of the last OK.
     status: u16,
+    /// GTIDs of the session's own transactions, where it asked to be told.
+    own_gtids: Vec<String>,
     /// The command whose answer is not read to its end.
     unfinished: Option<&'static str>,
     /// How long one packet of an answer may take.
@@ -113,6 +115,12 @@ impl Connection {
     /// statement may take (a lock, a commit held for semi-sync) is for the caller to know.
     pub fn set_answer_timeout(&mut self, timeout: Option<Duration>) {
         self.answer_timeout = timeout;
+    }
+
+    /// The GTIDs of the session's own transactions, each as text, since this was last called. Told only where
+    /// the session has set `session_track_gtids = OWN_GTID`.
+    pub fn take_own_gtids(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.own_gtids)
     }
 
     /// Asks whether the server is there. Not cancellation safe.

@@ -129,7 +129,7 @@ impl Connection {
         match packet.split_first() {
             Some((&header::OK, body)) => {
                 let ok = OkInfo::parse(body)?;
-                self.status = ok.status_flags;
+                self.note(&ok, body)?;
                 Ok(Ok(Head::Ok(ok)))
             }
             Some((&header::ERR, body)) => Ok(Err(ServerError::parse(body)?)),
@@ -146,6 +146,17 @@ impl Connection {
             }
             None => Err(unexpected(&packet, "an answer to a statement")),
         }
+    }
+
+    /// Keeps what an OK packet tells of the session.
+    fn note(&mut self, ok: &OkInfo, body: &[u8]) -> Result<(), Error> {
+        self.status = ok.status_flags;
+        if self.has_capability(capability::SESSION_TRACK)
+            && let Some(gtids) = ok.own_gtids(body)?
+        {
+            self.own_gtids.push(gtids);
+        }
+        Ok(())
     }
 
     async fn read_columns(&mut self, count: u64) -> Result<Vec<Column>, Error> {
@@ -170,7 +181,9 @@ impl Connection {
             // A row may begin with 0xFE too, but then its first value alone is 16 MiB or more.
             Some((&header::EOF, body)) if packet.len() < 0xff_ffff => {
                 let ok = if self.has_capability(capability::DEPRECATE_EOF) {
-                    OkInfo::parse(body)?
+                    let ok = OkInfo::parse(body)?;
+                    self.note(&ok, body)?;
+                    ok
                 } else {
                     OkInfo::parse_eof(body)?
                 };

@@ -1,0 +1,112 @@
+//! What a region had applied of the others when it committed a transaction: told by the stamps in its binlog.
+
+use std::collections::BTreeMap;
+
+use binlog::GtidSet;
+use binlog::stamp::{Change, Stamp};
+use serde::{Deserialize, Serialize};
+
+use super::rules::HybridClock;
+
+/// For each other region, what was applied of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen(BTreeMap<String, SeenOf>);
+
+/// What was applied of one region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeenOf {
+    pub(crate) gtids: GtidSet,
+    /// That region's hybrid clock at this place of its log.
+    pub(crate) clock: u64,
+}
+
+/// As the checkpoint table keeps it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    gtid_set: String,
+    clock: u64,
+}
+
+impl Seen {
+    /// What was applied of a region.
+    pub(crate) fn of(&self, region: &str) -> SeenOf {
+        self.0.get(region).cloned().unwrap_or_default()
+    }
+
+    /// Does it hold all of these, of that region?
+    pub(crate) fn has(&self, region: &str, gtids: &GtidSet) -> bool {
+        self.0.get(region).is_some_and(|seen| seen.gtids.contains_all(gtids))
+    }
+
+    /// More of a region was applied.
+    pub(crate) fn add(&mut self, region: &str, gtids: &GtidSet, clock: u64) {
+        let seen = self.0.entry(region.into()).or_default();
+        seen.gtids.union_with(gtids);
+        seen.clock = seen.clock.max(clock);
+    }
+
+    /// As text, for the checkpoint table.
+    pub(crate) fn to_text(&self) -> String {
+        let kept = |seen: &SeenOf| Kept { gtid_set: seen.gtids.to_string(), clock: seen.clock };
+        let all: BTreeMap<&str, Kept> = self.0.iter().map(|(region, seen)| (region.as_str(), kept(seen))).collect();
+        serde_json::to_string(&all).expect("texts and numbers can always be written")
+    }
+
+    /// Reads [`Self::to_text`]; `None` if it is something else.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let all: BTreeMap<String, Kept> = serde_json::from_str(text).ok()?;
+        let read = |kept: Kept| Some(SeenOf { gtids: kept.gtid_set.parse().ok()?, clock: kept.clock });
+        all.into_iter().map(|(region, kept)| Some((region, read(kept)?))).collect::<Option<_>>().map(Self)
+    }
+}
+
+/// Follows a region's log: its hybrid clock, and what it has seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Follower {
+    pub(crate) seen: Seen,
+    pub(crate) clock: HybridClock,
+}
+
+impl Follower {
+    /// Takes the stamps of the next transaction; none for one of the region's own. `committed_at` is the time of its
+    /// commit by the region's own clock. Gives the transaction's hybrid time.
+    pub(crate) fn take(&mut self, stamps: &[Stamp], is_own: bool, committed_at: u64) -> u64 {
+        for stamp in stamps {
+            self.take_stamp(stamp);
+        }
+        if is_own { self.clock.own(committed_at) } else { self.clock.time() }
+    }
+
+    /// Does a stamp tell more than is known?
+    fn take_stamp(&mut self, stamp: &Stamp) {
+        let (gtid_set, clock) = match &stamp.change {
+            Change::Insert { gtid_set, clock, .. } => (gtid_set.as_ref(), *clock),
+            Change::Update { gtid_set, clock, .. } => (gtid_set.as_ref(), *clock),
+            Change::Delete => return,
+        };
+        let clock = clock.unwrap_or(0);
+        self.clock.saw(clock);
+        // Malformed sets were refused when the origin was told.
+        if let Some(gtids) = gtid_set.and_then(|text| text.parse().ok()) {
+            self.seen.add(&stamp.origin, &gtids, clock);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn what_was_seen_comes_back_from_the_checkpoint_table() {
+        let mut seen = Seen::default();
+        seen.add("us", &"00000000-0000-0000-0000-000000000001:1-9".parse().unwrap(), 77);
+        seen.add("us", &"00000000-0000-0000-0000-000000000001:10".parse().unwrap(), 70);
+        assert_eq!(Seen::from_text(&seen.to_text()), Some(seen.clone()));
+        assert_eq!(seen.of("us").clock, 77, "a clock does not go back");
+        assert_eq!(Seen::from_text("{}"), Some(Seen::default()));
+        assert_eq!(Seen::from_text("[]"), None);
+        assert!(seen.has("us", &"00000000-0000-0000-0000-000000000001:3".parse().unwrap()));
+        assert!(!seen.has("ap", &"00000000-0000-0000-0000-000000000001:3".parse().unwrap()));
+    }
+}

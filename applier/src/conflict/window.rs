@@ -1,0 +1,247 @@
+//! The conflict window: the keys that were written in the target by transactions the source's region may not have
+//! seen.
+//!
+//! It follows the target's own log. A key stays until the link's checkpoint covers a transaction that had seen its
+//! writer. Of each region only the last writer of a key is kept: a region's transactions are seen in order, and their
+//! hybrid times rise.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use binlog::GtidSet;
+
+use super::key::{Exact, Key};
+use super::rules::Effective;
+use super::seen::Seen;
+
+/// A transaction that wrote in the target.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// Its GTIDs, in its own region's numbering: one, or those of a group that was applied here.
+    pub(crate) gtids: GtidSet,
+    /// Where it was first committed, and its hybrid time.
+    pub(crate) effective: Effective,
+}
+
+/// A key's writer, as far as it is known to be that key's.
+#[derive(Clone, Debug)]
+pub(crate) struct Unseen {
+    pub(crate) writer: Arc<Writer>,
+    /// The key that was written is another text that folds alike; whether it is the same key the server must tell.
+    /// `None` when it is the same.
+    pub(crate) in_question: Option<Exact>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bucket: u64,
+    writer: Arc<Writer>,
+    exact: Exact,
+}
+
+/// What a writer left behind, for the day it is seen.
+#[derive(Debug)]
+struct Written {
+    writer: Arc<Writer>,
+    folded: Vec<u128>,
+    any: Vec<u64>,
+    buckets: Vec<u64>,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// Every transaction of the target's log up to here is in it, or of no concern.
+    followed: GtidSet,
+    by_key: HashMap<u128, Vec<Entry>>,
+    /// Keys that can't be folded, by index.
+    any: HashMap<u64, Vec<Entry>>,
+    /// How many keys of each index are held.
+    buckets: HashMap<u64, usize>,
+    written: VecDeque<Written>,
+    keys: usize,
+}
+
+impl Window {
+    /// A window that begins behind these transactions of the target.
+    pub(crate) fn behind(followed: GtidSet) -> Self {
+        Self { followed, ..Self::default() }
+    }
+
+    /// The target's log was read up to here, all of it of no concern.
+    pub(crate) fn follow(&mut self, gtids: &GtidSet) {
+        self.followed.union_with(gtids);
+    }
+
+    /// Is all of this read?
+    pub(crate) fn covers(&self, gtids: &GtidSet) -> bool {
+        self.followed.contains_all(gtids)
+    }
+
+    /// How many keys it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Holds it no key?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// Could a key of this index be in it?
+    pub(crate) fn has_any_of(&self, bucket: u64) -> bool {
+        self.buckets.contains_key(&bucket)
+    }
+
+    /// A transaction of the target's log wrote these keys.
+    pub(crate) fn write(&mut self, writer: Writer, keys: Vec<Key>) {
+        let writer = Arc::new(writer);
+        let mut written =
+            Written { writer: writer.clone(), folded: Vec::new(), any: Vec::new(), buckets: Vec::new() };
+        for key in keys {
+            let entries = if key.any {
+                written.any.push(key.bucket);
+                self.any.entry(key.bucket).or_default()
+            } else {
+                written.folded.push(key.folded);
+                self.by_key.entry(key.folded).or_default()
+            };
+            written.buckets.push(key.bucket);
+            *self.buckets.entry(key.bucket).or_default() += 1;
+            self.keys += 1;
+            let same =
+                |e: &&mut Entry| e.writer.effective.region == writer.effective.region && e.exact == key.exact;
+            match entries.iter_mut().find(same) {
+                Some(entry) => entry.writer = writer.clone(),
+                None => entries.push(Entry { bucket: key.bucket, writer: writer.clone(), exact: key.exact }),
+            }
+        }
+        if !written.buckets.is_empty() {
+            self.written.push_back(written);
+        }
+    }
+
+    /// Who wrote this key, of those not in `seen`.
+    pub(crate) fn unseen(&self, key: &Key, seen: &Seen) -> Vec<Unseen> {
+        if !self.has_any_of(key.bucket) {
+            return Vec::new();
+        }
+        let alike = if key.any { None } else { self.by_key.get(&key.folded) };
+        // What can't be folded may equal each key of its index.
+        let whole_index = key.any.then(|| self.by_key.values()).into_iter().flatten();
+        let candidates = alike.into_iter().chain(whole_index).chain(self.any.get(&key.bucket)).flatten();
+        candidates
+            .filter(|entry| entry.bucket == key.bucket)
+            .filter(|entry| !seen.has(&entry.writer.effective.region, &entry.writer.gtids))
+            .map(|entry| Unseen {
+                writer: entry.writer.clone(),
+                in_question: (entry.exact != key.exact).then(|| entry.exact.clone()),
+            })
+            .collect()
+    }
+
+    /// Lets go of what every transaction still to come has seen.
+    pub(crate) fn prune(&mut self, seen: &Seen) {
+        while let Some(first) = self.written.front() {
+            if !seen.has(&first.writer.effective.region, &first.writer.gtids) {
+                return;
+            }
+            if let Some(written) = self.written.pop_front() {
+                self.forget(&written);
+            }
+        }
+    }
+
+    fn forget(&mut self, written: &Written) {
+        let gone = |entry: &Entry| Arc::ptr_eq(&entry.writer, &written.writer);
+        for folded in &written.folded {
+            remove(&mut self.by_key, folded, gone);
+        }
+        for bucket in &written.any {
+            remove(&mut self.any, bucket, gone);
+        }
+        for bucket in &written.buckets {
+            if let Some(count) = self.buckets.get_mut(bucket) {
+                *count -= 1;
+                if *count == 0 {
+                    self.buckets.remove(bucket);
+                }
+            }
+        }
+        self.keys -= written.buckets.len();
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(
+    map: &mut HashMap<K, Vec<Entry>>,
+    key: &K,
+    gone: impl Fn(&Entry) -> bool,
+) {
+    if let Some(entries) = map.get_mut(key) {
+        entries.retain(|entry| !gone(entry));
+        if entries.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{Window, Writer};
+    use crate::conflict::key::tests::key;
+    use crate::conflict::rules::Effective;
+    use crate::conflict::seen::Seen;
+
+    fn writer(number: u64) -> Writer {
+        let gtids = [binlog::Gtid::new(Uuid::from_u128(2), number)].into_iter().collect();
+        Writer { gtids, effective: Effective { time: number, region: "us".into() } }
+    }
+
+    fn seen(up_to: u64) -> Seen {
+        let mut seen = Seen::default();
+        let numbers = (1..=up_to).map(|n| binlog::Gtid::new(Uuid::from_u128(2), n));
+        seen.add("us", &numbers.collect(), 0);
+        seen
+    }
+
+    #[test]
+    fn only_the_last_writer_of_a_key_counts_and_only_while_it_is_unseen() {
+        let mut window = Window::default();
+        window.write(writer(1), vec![key("t", "a"), key("t", "b")]);
+        window.write(writer(2), vec![key("t", "a")]);
+        let times = |window: &Window, name: &str, up_to| {
+            let unseen = window.unseen(&key("t", name), &seen(up_to));
+            unseen.iter().map(|u| u.writer.effective.time).collect::<Vec<_>>()
+        };
+        assert_eq!(times(&window, "a", 1), [2]);
+        assert_eq!(times(&window, "a", 2), [0u64; 0]);
+        assert_eq!(times(&window, "b", 1), [0u64; 0]);
+        assert_eq!(window.unseen(&key("t", "b"), &Seen::default()).len(), 1);
+        assert!(window.unseen(&key("other", "a"), &Seen::default()).is_empty());
+        window.prune(&seen(1));
+        assert_eq!((times(&window, "a", 0), times(&window, "b", 0)), (vec![2], vec![]));
+        window.prune(&seen(2));
+        assert!(window.is_empty() && window.by_key.is_empty() && window.buckets.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_can_not_be_folded_is_in_question_with_every_other_of_its_index() {
+        let mut window = Window::default();
+        let any = |value: &str| {
+            let exact = vec![crate::conflict::key::ExactPart { bytes: value.into(), collation: Some(255) }];
+            crate::conflict::key::Key { any: true, exact, ..key("t", "") }
+        };
+        window.write(writer(1), vec![key("t", "a"), key("other", "a")]);
+        window.write(writer(2), vec![any("é")]);
+        let questions = |value: &crate::conflict::key::Key| {
+            let mut found: Vec<_> = window.unseen(value, &Seen::default());
+            found.sort_by_key(|u| u.writer.effective.time);
+            found.iter().map(|u| (u.writer.effective.time, u.in_question.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(questions(&key("t", "a")), [(1, false), (2, true)]);
+        assert_eq!(questions(&any("é")), [(1, true), (2, false)]);
+        assert_eq!(questions(&key("other", "b")), []);
+    }
+}
