@@ -10,21 +10,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binlog::row::{RowsEvent, TableMap};
-use binlog::{Event, EventKind};
+use binlog::{EventKind, Gtid, GtidSet};
 use tokio::sync::{mpsc, watch};
-use wire::{Connection, GroupError, ServerError};
+use tokio_util::sync::CancellationToken;
+use wire::{Answer, Connection, GroupError, ServerError};
 
-use crate::catalog::{TargetTable, show_create};
+use crate::catalog::{TargetTable, definition_in};
 use crate::checkpoint::Checkpoint;
-use crate::group::{Group, Member, binlog_statement};
-use crate::origin::LinkKey;
+use crate::collations::Collations;
+use crate::config::Conflicts;
+use crate::conflict::owned;
+use crate::conflict::record::Conflict;
+use crate::conflict::shared::SharedWindow;
+use crate::group::{Group, Member};
+use crate::mark::Mark;
+use crate::origin::{LinkKey, Owners};
 use crate::plan::Work;
 use crate::position::SourcePosition;
 use crate::status::Progress;
-use crate::{Error, target};
+use crate::{Error, sql, target};
 
 /// How often a group is tried while other sessions hold its locks, before the link starts over.
-const ATTEMPTS: u32 = 20;
+pub(crate) const ATTEMPTS: u32 = 20;
 /// Most bytes of row events in one `BINLOG` statement: the server decodes it into memory at once.
 const MAX_EVENT_BYTES: usize = 16 << 20;
 
@@ -34,19 +41,49 @@ pub(crate) struct Applier {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) schema: String,
     pub(crate) link: LinkKey,
-    progress: Progress,
+    pub(crate) progress: Progress,
     /// Tells how far the checkpoint is: what may be acknowledged.
     acknowledge: watch::Sender<SourcePosition>,
     /// Most bytes of row events in one `BINLOG` statement.
     pub(crate) max_event_bytes: usize,
     /// Bytes of the largest row event that a statement can carry at all.
     largest_event: usize,
+    pub(crate) conflicts: Conflicts,
+    /// The conflict window, where one is kept.
+    pub(crate) window: Option<SharedWindow>,
+    pub(crate) owners: Owners,
+    pub(crate) collations: Arc<Collations>,
+    /// Transactions that wait for a person, or have an answer: done row by row.
+    open: Vec<Gtid>,
+    /// GTIDs of this session's own transactions, as far as the window has not read them.
+    pub(crate) own: GtidSet,
+    pub(crate) stop: CancellationToken,
 }
 
-/// How an attempt at a group failed.
-enum Failure {
-    /// A statement was refused; it is rolled back.
+/// What an applier is told beside its session.
+pub(crate) struct Tools {
+    pub(crate) schema: String,
+    pub(crate) link: LinkKey,
+    pub(crate) progress: Progress,
+    /// The target's `max_allowed_packet`, bytes.
+    pub(crate) max_packet: usize,
+    pub(crate) conflicts: Conflicts,
+    pub(crate) window: Option<SharedWindow>,
+    pub(crate) owners: Owners,
+    pub(crate) collations: Arc<Collations>,
+    pub(crate) open: Vec<Gtid>,
+}
+
+/// How an attempt at a transaction of the target failed. It is rolled back in every case, or its connection is gone.
+pub(crate) enum Failure {
+    /// A statement was refused.
     Refused(ServerError),
+    /// These (members of a group, rows of a transaction) meet rows that changed unseen.
+    Collides(Vec<usize>),
+    /// The conflict window lacks these transactions of the target.
+    WindowBehind(GtidSet),
+    /// A conflict that no rule decides.
+    Undecided(Box<Conflict>),
     /// The link can't go on as it is.
     Fatal(Error),
 }
@@ -55,48 +92,53 @@ impl Applier {
     pub(crate) fn new(
         connection: Connection,
         checkpoint: Checkpoint,
-        schema: &str,
-        link: LinkKey,
-        progress: Progress,
-        max_packet: usize,
+        tools: Tools,
     ) -> (Self, watch::Receiver<SourcePosition>) {
-        let (acknowledge, acknowledged) = watch::channel(checkpoint.position().clone());
+        let (acknowledge, acknowledged) = watch::channel(checkpoint.mark().end.clone());
         // Base64 makes four bytes of three; the rest of the packet is the statement around it.
-        let fits = max_packet.saturating_sub(1 << 16) / 4 * 3;
-        let max_event_bytes = MAX_EVENT_BYTES.min(fits);
-        let schema = schema.into();
+        let fits = tools.max_packet.saturating_sub(1 << 16) / 4 * 3;
         let applier = Self {
             connection,
             checkpoint,
-            schema,
-            link,
-            progress,
+            schema: tools.schema,
+            link: tools.link,
+            progress: tools.progress,
             acknowledge,
-            max_event_bytes,
+            max_event_bytes: MAX_EVENT_BYTES.min(fits),
             largest_event: fits,
+            conflicts: tools.conflicts,
+            window: tools.window,
+            owners: tools.owners,
+            collations: tools.collations,
+            open: tools.open,
+            own: GtidSet::new(),
+            stop: CancellationToken::new(),
         };
         (applier, acknowledged)
     }
 
     /// Does what it is handed until there is no more. Never cancelled in the middle of a transaction: who
-    /// wants it to stop closes the channel.
-    pub(crate) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), Error> {
+    /// wants it to stop closes the channel; `stop` only ends its waits for the conflict window.
+    pub(crate) async fn run(
+        mut self,
+        mut work: mpsc::Receiver<Work>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        self.stop = stop;
         while let Some(work) = work.recv().await {
             match work {
                 Work::Format(format) => target::describe_format(&mut self.connection, &format).await?,
                 Work::Group(group) => self.apply(group).await?,
-                Work::Persist { covers, end } => {
-                    let fence = self.checkpoint.statement(&covers, &end);
+                Work::Persist { covers, mark } => {
+                    let fence = self.checkpoint.statement(&covers, &mark);
                     self.commit_small(&[&fence]).await?;
-                    self.checkpoint.committed(&covers, &end);
-                    self.acknowledge.send_replace(end);
+                    self.checkpoint.committed(&covers, &mark);
+                    self.acknowledge.send_replace(mark.end);
                 }
                 Work::Ddl { ddl, done } => {
                     self.run_ddl(&ddl).await?;
-                    self.checkpoint.committed(&ddl.covers, &ddl.end);
-                    self.progress.committed(&ddl.covers, 1, 0, ddl.committed_at);
+                    self.committed(&ddl.covers, &ddl.mark, 1, 0, ddl.committed_at);
                     self.progress.ran_ddl();
-                    self.acknowledge.send_replace(ddl.end.clone());
                     _ = done.send(());
                 }
             }
@@ -110,15 +152,28 @@ impl Applier {
         if let Some(at) = group.members().iter().position(|m| m.largest_event() > self.largest_event) {
             return self.apply_up_to(group, at).await;
         }
+        let known = match self.known_collisions(&group) {
+            Ok(known) => known,
+            Err(Failure::Fatal(error)) => return Err(error),
+            Err(_) => Vec::new(),
+        };
+        if !known.is_empty() {
+            return self.apply_around(group, &known).await;
+        }
         match self.try_until_unlocked(&group).await {
             Ok(()) => Ok(()),
             Err(Failure::Fatal(error)) => Err(error),
-            Err(Failure::Refused(source)) if group.members().len() == 1 => {
-                Err(self.explain(&group.members()[0], source).await)
-            }
-            Err(Failure::Refused(source)) => {
-                tracing::debug!(error = %source, transactions = group.members().len(), "group refused, applying one by one");
-                self.apply_one_by_one(group).await
+            Err(Failure::Collides(members)) => self.apply_around(group, &members).await,
+            Err(_) if group.members().len() == 1 => self.redo(&group.members()[0]).await,
+            Err(_) => {
+                let mut first = group.into_members();
+                let second = first.split_off(first.len() / 2);
+                tracing::debug!(
+                    transactions = first.len() + second.len(),
+                    "group refused, applying its halves"
+                );
+                Box::pin(self.apply(first.into_iter().collect())).await?;
+                Box::pin(self.apply(second.into_iter().collect())).await
             }
         }
     }
@@ -139,29 +194,50 @@ impl Applier {
         })
     }
 
-    async fn apply_one_by_one(&mut self, group: Group) -> Result<(), Error> {
-        for member in group.into_members() {
-            let one = Group::of(member);
-            match self.try_until_unlocked(&one).await {
-                Ok(()) => {}
-                Err(Failure::Fatal(error)) => return Err(error),
-                Err(Failure::Refused(source)) => return Err(self.explain(&one.members()[0], source).await),
-            }
+    /// Members that are to be done row by row, as far as that is known before the group is tried.
+    fn known_collisions(&self, group: &Group) -> Result<Vec<usize>, Failure> {
+        let mut known = self.collisions(group)?;
+        if !self.open.is_empty() {
+            let waits = |m: &Member| self.open.contains(&m.gtid);
+            known.extend(group.members().iter().enumerate().filter(|(_, m)| waits(m)).map(|(i, _)| i));
+            known.sort_unstable();
+            known.dedup();
         }
-        Ok(())
+        Ok(known)
+    }
+
+    /// Applies the members that collide row by row, and those between them as groups.
+    async fn apply_around(&mut self, group: Group, colliding: &[usize]) -> Result<(), Error> {
+        let mut run = Group::default();
+        for (i, member) in group.into_members().into_iter().enumerate() {
+            if !colliding.contains(&i) {
+                run.push(member);
+                continue;
+            }
+            if !run.is_empty() {
+                Box::pin(self.apply(std::mem::take(&mut run))).await?;
+            }
+            self.redo(&member).await?;
+        }
+        if run.is_empty() { Ok(()) } else { Box::pin(self.apply(run)).await }
     }
 
     /// Tries again while others hold the locks it needs.
     async fn try_until_unlocked(&mut self, group: &Group) -> Result<(), Failure> {
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
             match self.attempt(group).await {
                 Err(Failure::Refused(source)) if matches!(source.code, 1205 | 1213) => {
+                    attempt += 1;
                     if attempt == ATTEMPTS {
                         return Err(Failure::Fatal(apply_error(group, source)));
                     }
                     tracing::debug!(error = %source, attempt, "group waits for locks");
                     tokio::time::sleep(Duration::from_millis(rand::random_range(5..50) * u64::from(attempt)))
                         .await;
+                }
+                Err(Failure::WindowBehind(needed)) => {
+                    self.wait_for_window(&needed).await.map_err(Failure::Fatal)?;
                 }
                 // Read-only, shutting down, out of resources: nothing is wrong with the rows.
                 Err(Failure::Refused(source)) if source.is_transient() => {
@@ -170,41 +246,99 @@ impl Applier {
                 other => return other,
             }
         }
-        Ok(())
     }
 
     /// One attempt: all of the group and its checkpoint are committed, or nothing.
     async fn attempt(&mut self, group: &Group) -> Result<(), Failure> {
-        let (covers, end) = (group.covers(), group.end());
-        let fence = self.checkpoint.statement(&covers, &end);
-        let mut statements = group.statements(self.max_event_bytes);
-        let rows = statements.next().unwrap_or_default();
-        self.run_fenced(&[b"BEGIN", fence.as_bytes(), &rows]).await?;
-        drop(rows);
-        for statement in statements {
-            let ran = self.connection.run_group(&[statement.as_slice()]).await;
-            self.settle(ran.map(drop), false).await?;
+        let (covers, mark) = (group.covers(), group.mark());
+        let fence = self.checkpoint.statement(&covers, &mark);
+        let tables = group.tables();
+        let questions = self.questions(&tables);
+        let mut chunks = group.statements(self.max_event_bytes).peekable();
+        let first = chunks.next().unwrap_or_default();
+        let mut statements: Vec<&[u8]> = vec![b"BEGIN", fence.as_bytes(), &first];
+        let in_one = chunks.peek().is_none();
+        if in_one {
+            statements.extend(questions.iter().map(String::as_bytes));
         }
-        self.check_definitions(&group.tables()).await?;
+        let mut answers = self.run_fenced(&statements).await?.split_off(3);
+        drop(first);
+        for chunk in chunks {
+            let ran = self.connection.run_group(&[chunk.as_slice()]).await;
+            self.settle(ran, false).await?;
+        }
+        if !in_one {
+            let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
+            let ran = self.connection.ask_group(&questions).await;
+            answers = self.settle(ran, false).await?;
+        }
+        self.check_definitions(&tables, &answers).await?;
+        if let Some(executed) = answers.get(tables.len()) {
+            let malformed = || {
+                Error::target("asking what it has executed")(wire::Error::Invalid {
+                    what: "not a GTID set".into(),
+                })
+            };
+            let executed = owned::read(executed).ok_or_else(malformed).map_err(Failure::Fatal)?;
+            self.check_window(group, executed).await?;
+        }
         let ran = self.connection.run_group(&[b"COMMIT"]).await;
-        self.settle(ran.map(drop), false).await?;
+        self.settle(ran, false).await?;
 
-        self.checkpoint.committed(&covers, &end);
         let rows = group.members().iter().map(count_rows).sum();
         let committed_at = group.members().last().map_or(0, |m| m.committed_at);
-        self.progress.committed(&covers, group.members().len() as u64, rows, committed_at);
-        self.acknowledge.send_replace(end);
+        self.committed(&covers, &mark, group.members().len() as u64, rows, committed_at);
         Ok(())
+    }
+
+    /// What is asked under a group's locks: the definition of each of its tables, and where conflicts are looked for
+    /// by rows, what the target has executed.
+    fn questions(&self, tables: &[Arc<TargetTable>]) -> Vec<String> {
+        let definition =
+            |t: &Arc<TargetTable>| format!("SHOW CREATE TABLE {}", sql::table(&t.database, &t.table));
+        let executed = self.watches(tables).then(|| owned::QUESTION.to_owned());
+        tables.iter().map(definition).chain(executed).collect()
+    }
+
+    /// Notes that a transaction of the target is committed.
+    pub(crate) fn committed(
+        &mut self,
+        covers: &GtidSet,
+        mark: &Mark,
+        transactions: u64,
+        rows: u64,
+        committed_at: u64,
+    ) {
+        self.checkpoint.committed(covers, mark);
+        self.progress.committed(covers, transactions, rows, committed_at);
+        if let Some(window) = &self.window {
+            window.prune(&self.link.to, &mark.seen);
+        }
+        self.acknowledge.send_replace(mark.end.clone());
+    }
+
+    /// Counts what was decided.
+    pub(crate) fn note_conflicts(&self, decided: &[Conflict]) {
+        for conflict in decided {
+            self.progress.conflict();
+            tracing::info!(
+                link = self.link.text(),
+                gtid = %conflict.gtid,
+                table = format!("{}.{}", conflict.database, conflict.table),
+                kind = ?conflict.kind,
+                winner = ?conflict.winner,
+                "conflict decided"
+            );
+        }
     }
 
     /// Runs statements that begin with BEGIN and the fence. A fence that finds no row holds nobody back and
     /// leaves no stamp: rows behind it must not be committed, and the link stops.
-    async fn run_fenced(&mut self, statements: &[&[u8]]) -> Result<(), Failure> {
-        let ran = self.connection.run_group(statements).await;
-        let fenced = ran.as_ref().is_ok_and(|answers| answers.get(1).is_some_and(|ok| ok.affected_rows == 1));
-        self.settle(ran.map(drop), true).await?;
-        if fenced {
-            return Ok(());
+    pub(crate) async fn run_fenced(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, Failure> {
+        let ran = self.connection.ask_group(statements).await;
+        let answers = self.settle(ran, true).await?;
+        if matches!(answers.get(1), Some(Answer::Ok(ok)) if ok.affected_rows == 1) {
+            return Ok(answers);
         }
         self.rollback().await.map_err(Failure::Fatal)?;
         Err(Failure::Fatal(Error::CheckpointLost {
@@ -215,8 +349,11 @@ impl Applier {
     }
 
     /// Turns a failed statement into a rolled-back transaction. `fenced`: its second statement was the fence.
-    async fn settle(&mut self, ran: Result<(), GroupError>, fenced: bool) -> Result<(), Failure> {
-        let Err(error) = ran else { return Ok(()) };
+    async fn settle<T>(&mut self, ran: Result<T, GroupError>, fenced: bool) -> Result<T, Failure> {
+        let error = match ran {
+            Ok(answers) => return Ok(answers),
+            Err(error) => error,
+        };
         match error {
             GroupError::Failed { index, source, .. } => {
                 self.rollback().await.map_err(Failure::Fatal)?;
@@ -231,12 +368,15 @@ impl Applier {
         }
     }
 
-    /// Asks, under the group's own metadata locks, whether each table still is what the group was checked
+    /// Holds the definitions, asked for under the group's own metadata locks, against what the group was checked
     /// against. A table altered since would have taken values into the wrong columns.
-    async fn check_definitions(&mut self, tables: &[Arc<TargetTable>]) -> Result<(), Failure> {
-        for table in tables {
-            let now = show_create(&mut self.connection, &table.database, &table.table).await;
-            if now.map_err(Failure::Fatal)?.as_ref() != Some(&table.create) {
+    async fn check_definitions(
+        &mut self,
+        tables: &[Arc<TargetTable>],
+        answers: &[Answer],
+    ) -> Result<(), Failure> {
+        for (table, answer) in tables.iter().zip(answers) {
+            if definition_in(answer).as_ref() != Some(&table.create) {
                 self.rollback().await.map_err(Failure::Fatal)?;
                 return Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }));
             }
@@ -244,104 +384,38 @@ impl Applier {
         Ok(())
     }
 
-    async fn rollback(&mut self) -> Result<(), Error> {
+    /// Asks for the definitions, and holds them against what the group was checked against.
+    pub(crate) async fn check_definitions_now(&mut self, tables: &[Arc<TargetTable>]) -> Result<(), Failure> {
+        let question =
+            |t: &Arc<TargetTable>| format!("SHOW CREATE TABLE {}", sql::table(&t.database, &t.table));
+        let questions: Vec<String> = tables.iter().map(question).collect();
+        let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
+        let ran = self.connection.ask_group(&questions).await;
+        let answers = self.settle(ran, false).await?;
+        self.check_definitions(tables, &answers).await
+    }
+
+    pub(crate) async fn rollback(&mut self) -> Result<(), Error> {
         self.connection.execute("ROLLBACK").await.map_err(Error::target("rolling back")).map(drop)
     }
 
-    /// Commits a transaction of the fence and a few statements of our own.
-    pub(crate) async fn commit_small(&mut self, statements: &[&str]) -> Result<(), Error> {
+    /// Commits a transaction of the fence and a few statements of our own; gives the last AUTO_INCREMENT value.
+    pub(crate) async fn commit_small(&mut self, statements: &[&str]) -> Result<u64, Error> {
         let mut all: Vec<&[u8]> = vec![b"BEGIN"];
         all.extend(statements.iter().map(|s| s.as_bytes()));
         // COMMIT goes with them: there are no rows of tables in step in it that would need the stamp.
         all.push(b"COMMIT");
-        self.run_fenced(&all).await.map_err(|failure| match failure {
+        let ran = self.run_fenced(&all).await.map_err(|failure| match failure {
             Failure::Fatal(error) => error,
             Failure::Refused(source) => Error::Apply { gtid: "of the checkpoint".into(), source },
-        })
+            _ => Error::Stopped,
+        })?;
+        let ids = ran.iter().filter_map(|answer| match answer {
+            Answer::Ok(ok) => Some(ok.last_insert_id),
+            Answer::Rows(_) => None,
+        });
+        Ok(ids.max().unwrap_or(0))
     }
-
-    /// Finds the row that a refused transaction fails at, and says so. The transaction stays undone.
-    async fn explain(&mut self, member: &Member, source: ServerError) -> Error {
-        match self.find_row(member).await {
-            Ok(Some(error)) | Err(error) => error,
-            Ok(None) => Error::Apply { gtid: member.gtid.to_string(), source },
-        }
-    }
-
-    /// Applies the rows one at a time, in a transaction that is rolled back. It begins with the fence like any
-    /// other: behind a change of a table with transactions the server refuses those of one without, which a
-    /// ROLLBACK would leave there.
-    async fn find_row(&mut self, member: &Member) -> Result<Option<Error>, Error> {
-        let fence = self.checkpoint.statement(&member.covers, &member.end);
-        match self.run_fenced(&[b"BEGIN", fence.as_bytes()]).await {
-            Ok(()) => {}
-            Err(Failure::Fatal(error)) => return Err(error),
-            Err(Failure::Refused(_)) => return Ok(None),
-        }
-        let mut maps: Vec<&Event> = Vec::new();
-        let mut found = None;
-        for event in &member.events {
-            if event.kind() == EventKind::TableMap {
-                maps.retain(|map| TableMap::id_of(map) != TableMap::id_of(event));
-                maps.push(event);
-                continue;
-            }
-            found = self.find_row_in(member, &maps, event).await?;
-            if found.is_some() {
-                break;
-            }
-        }
-        self.rollback().await?;
-        Ok(match found {
-            Some((RowFailure { table, column, source, .. }, _)) if source.code == 1105 => {
-                let (database, name) = table.split_once('.').unwrap_or_default();
-                let missing =
-                    target::missing_table_privilege(&mut self.connection, database, name, &column).await;
-                Some(missing.unwrap_or(Error::Apply { gtid: member.gtid.to_string(), source }))
-            }
-            Some((RowFailure { table, operation, source, .. }, key)) => {
-                Some(Error::Conflict { gtid: member.gtid.clone(), table, operation, key, source })
-            }
-            None => None,
-        })
-    }
-
-    async fn find_row_in(
-        &mut self,
-        member: &Member,
-        maps: &[&Event],
-        event: &Event,
-    ) -> Result<Option<(RowFailure, String)>, Error> {
-        let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
-        let Some(map_event) = maps.iter().find(|m| TableMap::id_of(m) == TableMap::id_of(event)) else {
-            return Ok(None);
-        };
-        let map = TableMap::parse(map_event).map_err(malformed)?;
-        let rows = RowsEvent::parse(event, &map).map_err(malformed)?;
-        for one in rows.split().map_err(malformed)? {
-            let bytes = [map_event.bytes().as_ref(), one.bytes().as_ref()].concat();
-            match self.connection.execute(binlog_statement(&bytes)).await {
-                Ok(_) => {}
-                Err(wire::Error::Server(source)) => {
-                    let column = map.columns.first().map(|c| c.name.clone()).unwrap_or_default();
-                    let table = format!("{}.{}", map.database, map.table);
-                    let failure = RowFailure { table, column, operation: operation(event.kind()), source };
-                    return Ok(Some((failure, key_of(&one, &map))));
-                }
-                Err(error) => return Err(Error::target("looking for the row that can't be applied")(error)),
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// A row that the target refused.
-struct RowFailure {
-    table: String,
-    /// Some column of the table.
-    column: String,
-    operation: &'static str,
-    source: ServerError,
 }
 
 fn apply_error(group: &Group, source: ServerError) -> Error {
@@ -359,22 +433,4 @@ fn count_rows(member: &Member) -> u64 {
         }
     }
     rows
-}
-
-fn operation(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::WriteRows | EventKind::WriteRowsV1 => "insert",
-        EventKind::DeleteRows | EventKind::DeleteRowsV1 => "delete",
-        _ => "update",
-    }
-}
-
-/// The row's primary key for people: `(id=5)`; all of its columns where it has none.
-fn key_of(event: &Event, map: &TableMap) -> String {
-    let change = RowsEvent::parse(event, map).ok().and_then(|rows| rows.changes().next()?.ok());
-    let Some(image) = change.and_then(|c| c.before.or(c.after)) else { return "an unreadable row".into() };
-    let all: Vec<usize> = (0..map.columns.len()).collect();
-    let columns = if map.primary_key.is_empty() { &all } else { &map.primary_key };
-    let parts = columns.iter().filter_map(|i| Some(format!("{}={}", map.columns[*i].name, image.get(*i)?)));
-    format!("({})", parts.collect::<Vec<_>>().join(", "))
 }

@@ -8,18 +8,22 @@ use std::sync::Arc;
 
 use binlog::row::{Column, TableMap};
 use binlog::{Event, Gtid};
-use wire::{Connection, ResultSet};
+use wire::{Answer, Connection, ResultSet};
 
+use crate::collations::Collations;
+use crate::conflict::key::TableKeys;
 use crate::definition::{Shape, describe, difference};
-use crate::{Error, sql};
+use crate::{Error, sql, unique_keys};
 
 /// A table of the target, as a group was checked against it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct TargetTable {
     pub(crate) database: String,
     pub(crate) table: String,
     /// `SHOW CREATE TABLE`, without its `AUTO_INCREMENT`.
     pub(crate) create: String,
+    /// Its unique keys, as they lie in row images.
+    pub(crate) keys: TableKeys,
     shapes: Vec<Shape>,
 }
 
@@ -33,7 +37,7 @@ impl TargetTable {
 /// Definitions by name, each with the last table map that was found to fit.
 pub(crate) struct Catalog {
     connection: Connection,
-    charsets: HashMap<u32, String>,
+    collations: Arc<Collations>,
     tables: HashMap<(String, String), Entry>,
 }
 
@@ -48,14 +52,8 @@ const ATTEMPTS: usize = 5;
 
 impl Catalog {
     /// Takes a connection of its own to the target.
-    pub(crate) async fn new(mut connection: Connection) -> Result<Self, Error> {
-        let rows = connection
-            .query_rows("SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS")
-            .await
-            .map_err(Error::target("reading its collations"))?;
-        let charset = |row: &Row| Some((text(row, 0)?.parse().ok()?, text(row, 1)?));
-        let charsets = rows.rows.iter().filter_map(charset).collect();
-        Ok(Self { connection, charsets, tables: HashMap::new() })
+    pub(crate) fn new(connection: Connection, collations: Arc<Collations>) -> Self {
+        Self { connection, collations, tables: HashMap::new() }
     }
 
     /// The target's table for a table map, if it fits.
@@ -98,7 +96,7 @@ impl Catalog {
         }
         let mut source = Vec::with_capacity(map.columns.len());
         for column in &map.columns {
-            let charset = column.collation.and_then(|id| self.charsets.get(&id)).cloned();
+            let charset = column.collation.and_then(|id| self.collations.charset(id)).map(str::to_owned);
             let members = self.members(column, charset.as_deref()).await?;
             source.push(Shape::of_source(column, charset.as_deref(), members));
         }
@@ -139,14 +137,18 @@ impl Catalog {
             || Error::NoTable { gtid: gtid.clone(), table: format!("{}.{}", map.database, map.table) };
         let mut create = show_create(&mut self.connection, &map.database, &map.table).await?;
         for _ in 0..ATTEMPTS {
-            let shapes = self.read_shapes(&map.database, &map.table).await?;
+            let (shapes, columns) = self.read_shapes(&map.database, &map.table).await?;
+            let keys = unique_keys::read(&mut self.connection, &map.database, &map.table).await?;
             let again = show_create(&mut self.connection, &map.database, &map.table).await?;
             if create == again {
                 let create = create.ok_or_else(missing)?;
+                let keys =
+                    TableKeys::new((&map.database, &map.table), &keys, |name| columns.get(name).copied());
                 return Ok(TargetTable {
                     database: map.database.clone(),
                     table: map.table.clone(),
                     create,
+                    keys,
                     shapes,
                 });
             }
@@ -155,9 +157,14 @@ impl Catalog {
         Err(Error::DefinitionChanged { table: format!("{}.{}", map.database, map.table) })
     }
 
-    async fn read_shapes(&mut self, database: &str, table: &str) -> Result<Vec<Shape>, Error> {
+    /// The columns, and where each is with the collation that its texts are compared by.
+    async fn read_shapes(
+        &mut self,
+        database: &str,
+        table: &str,
+    ) -> Result<(Vec<Shape>, HashMap<String, (usize, Option<u32>)>), Error> {
         let query = format!(
-            "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_OCTET_LENGTH, CHARACTER_SET_NAME \
+            "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_OCTET_LENGTH, CHARACTER_SET_NAME, COLLATION_NAME \
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
              ORDER BY ORDINAL_POSITION",
             sql::text(database),
@@ -169,7 +176,12 @@ impl Catalog {
             let octets = text(row, 2).and_then(|n| n.parse().ok());
             Some(Shape::of_target(&text(row, 0)?, &text(row, 1)?, octets, text(row, 3).as_deref()))
         };
-        Ok(rows.rows.iter().filter_map(shape).collect())
+        let place = |(i, row): (usize, &Row)| {
+            let collation = text(row, 4).and_then(|name| self.collations.compared(&name));
+            Some((text(row, 0)?.to_lowercase(), (i, collation)))
+        };
+        let places = rows.rows.iter().enumerate().filter_map(place).collect();
+        Ok((rows.rows.iter().filter_map(shape).collect(), places))
     }
 }
 
@@ -194,6 +206,12 @@ pub(crate) async fn show_create(
         Err(error) if matches!(error.code(), Some(1146 | 1049)) => Ok(None),
         Err(error) => Err(Error::target("reading a table's definition")(error)),
     }
+}
+
+/// The definition in the answer to `SHOW CREATE TABLE`, as [`show_create`] gives it.
+pub(crate) fn definition_in(answer: &Answer) -> Option<String> {
+    let Answer::Rows(rows) = answer else { return None };
+    rows.rows.first().and_then(|row| text(row, 1)).map(|create| without_counter(&create))
 }
 
 fn without_counter(create: &str) -> String {

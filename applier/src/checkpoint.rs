@@ -9,12 +9,15 @@
 //! Rows go round sixteen slots, so that neighbouring groups touch different rows and a replica of the target
 //! can run them side by side. Each row holds the whole applied set; the state is the union.
 
+use std::sync::Arc;
+
 use binlog::GtidSet;
 use binlog::stamp::{CHECKPOINT_TABLE, SLOTS};
 use wire::Connection;
 
+use crate::conflict::seen::Seen;
+use crate::mark::Mark;
 use crate::origin::LinkKey;
-use crate::position::SourcePosition;
 use crate::{Error, sql};
 
 /// A link's checkpoint, held by this applier.
@@ -28,10 +31,10 @@ pub(crate) struct Checkpoint {
     seq: [u64; SLOTS as usize],
     slot: u8,
     applied: GtidSet,
-    position: SourcePosition,
+    mark: Mark,
 }
 
-/// Column definitions of the checkpoint table; [`binlog::stamp`] reads the first six by position.
+/// Column definitions of the checkpoint table; [`binlog::stamp`] reads the first six and `clock` by position.
 pub(crate) const COLUMNS: &str = "\
   origin VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   link VARCHAR(200) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -42,6 +45,8 @@ pub(crate) const COLUMNS: &str = "\
   source_file VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   source_position BIGINT UNSIGNED NOT NULL,
   updated_at TIMESTAMP(6) NOT NULL,
+  clock BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  seen LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NULL,
   PRIMARY KEY (origin, link, slot)";
 
 impl Checkpoint {
@@ -73,7 +78,7 @@ impl Checkpoint {
     async fn read(connection: &mut Connection, table: String, rows: String) -> Result<Self, Error> {
         let failed = Error::target("reading the checkpoint");
         let query = format!(
-            "SELECT slot, epoch, seq, gtid_set, source_file, source_position FROM {table} WHERE {rows} ORDER BY updated_at"
+            "SELECT slot, epoch, seq, gtid_set, source_file, source_position, clock, seen FROM {table} WHERE {rows} ORDER BY updated_at"
         );
         let mut checkpoint = Self {
             table,
@@ -82,8 +87,9 @@ impl Checkpoint {
             seq: [0; SLOTS as usize],
             slot: 0,
             applied: GtidSet::new(),
-            position: SourcePosition::default(),
+            mark: Mark::default(),
         };
+        let mut seen = Seen::default();
         let result = connection.query_rows(query).await.map_err(&failed)?;
         for row in result.iter() {
             let slot: usize = row.parse("slot").map_err(&failed)?;
@@ -93,8 +99,13 @@ impl Checkpoint {
             let set = row.text("gtid_set").map_err(&failed)?;
             checkpoint.applied.union_with(&set.parse().map_err(|_| malformed("gtid_set"))?);
             let (file, position) = (row.text("source_file"), row.parse("source_position"));
-            checkpoint.position.rotate(&file.map_err(&failed)?, position.map_err(&failed)?);
+            checkpoint.mark.end.rotate(&file.map_err(&failed)?, position.map_err(&failed)?);
+            checkpoint.mark.clock = checkpoint.mark.clock.max(row.parse("clock").map_err(&failed)?);
+            if let Some(text) = row.optional_text("seen").map_err(&failed)? {
+                seen.union_with(&Seen::from_text(&text).ok_or_else(|| malformed("seen-set"))?);
+            }
         }
+        checkpoint.mark.seen = Arc::new(seen);
         if result.rows.len() == usize::from(SLOTS) {
             Ok(checkpoint)
         } else {
@@ -103,13 +114,31 @@ impl Checkpoint {
     }
 
     /// The statements that give a link its first rows, in a transaction of their own: it begins behind `start`.
-    pub(crate) fn first_rows(schema: &str, link: &LinkKey, start: &GtidSet) -> String {
+    pub(crate) fn first_rows(schema: &str, link: &LinkKey, start: &GtidSet, seen: &Seen) -> String {
         let (table, _) = Self::names(schema, link);
         let (origin, key, set) =
             (sql::text(&link.from), sql::text(&link.text()), sql::text(&start.to_string()));
-        let row = |slot| format!("({origin}, {key}, {slot}, 0, 0, {set}, '', 0, NOW(6))");
+        let seen = sql::text(&seen.to_text());
+        let row = |slot| format!("({origin}, {key}, {slot}, 0, 0, {set}, '', 0, NOW(6), 0, {seen})");
         let rows: Vec<String> = (0..SLOTS).map(row).collect();
         format!("INSERT INTO {table} VALUES {}", rows.join(", "))
+    }
+
+    /// What each link into this server has applied: a link's key, and the set of one of its rows.
+    pub(crate) async fn applied_by_link(
+        connection: &mut Connection,
+        schema: &str,
+    ) -> Result<Vec<(String, GtidSet)>, Error> {
+        let failed = Error::target("reading the checkpoints");
+        let query = format!("SELECT link, gtid_set FROM {}", sql::table(schema, CHECKPOINT_TABLE));
+        let rows = connection.query_rows(query).await.map_err(&failed)?;
+        let mut all = Vec::with_capacity(rows.rows.len());
+        for row in rows.iter() {
+            let set = row.text("gtid_set").map_err(&failed)?;
+            let set = set.parse().map_err(|_| malformed("gtid_set"))?;
+            all.push((row.text("link").map_err(&failed)?, set));
+        }
+        Ok(all)
     }
 
     /// All that is applied.
@@ -117,29 +146,32 @@ impl Checkpoint {
         &self.applied
     }
 
-    /// Where that ends in the source's files; empty before the first group.
-    pub(crate) fn position(&self) -> &SourcePosition {
-        &self.position
+    /// Where that ends in the source's log.
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
     }
 
     /// What the next group's transaction begins with: the fence, and the set with the group in it.
-    pub(crate) fn statement(&self, covered: &GtidSet, end: &SourcePosition) -> String {
+    pub(crate) fn statement(&self, covered: &GtidSet, mark: &Mark) -> String {
         let mut applied = self.applied.clone();
         applied.union_with(covered);
         let Self { table, rows, epoch, slot, .. } = self;
         let seq = self.seq[usize::from(*slot)];
         format!(
             "UPDATE {table} SET seq = IF(epoch = {epoch} AND seq = {seq}, seq + 1, NULL), gtid_set = '{applied}', \
-             source_file = {}, source_position = {}, updated_at = NOW(6) WHERE {rows} AND slot = {slot}",
-            sql::text(&end.file),
-            end.position
+             source_file = {}, source_position = {}, updated_at = NOW(6), clock = {}, seen = {} \
+             WHERE {rows} AND slot = {slot}",
+            sql::text(&mark.end.file),
+            mark.end.position,
+            mark.clock,
+            sql::text(&mark.seen.to_text())
         )
     }
 
     /// The transaction that began with [`Self::statement`] is committed.
-    pub(crate) fn committed(&mut self, covered: &GtidSet, end: &SourcePosition) {
+    pub(crate) fn committed(&mut self, covered: &GtidSet, mark: &Mark) {
         self.applied.union_with(covered);
-        self.position = end.clone();
+        self.mark = mark.clone();
         self.seq[usize::from(self.slot)] += 1;
         self.slot = (self.slot + 1) % SLOTS;
     }

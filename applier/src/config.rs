@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use wire::ConnectOptions;
 
-use crate::TablePatterns;
+use crate::{Detect, Policy, TablePatterns};
 
 /// Everything one applier needs to know. Made by the command line from the configuration file.
 #[derive(Clone, Debug)]
@@ -36,6 +36,43 @@ pub struct Config {
     pub regions: BTreeMap<String, Vec<Uuid>>,
     /// How large a group may grow.
     pub group: GroupLimits,
+    /// What to do when an incoming change meets a row that changed unseen.
+    pub conflicts: Conflicts,
+    /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
+    pub target_relay: Option<ConnectOptions>,
+}
+
+/// The rules for conflicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflicts {
+    /// For tables not named below.
+    pub rules: TableRules,
+    /// By `database.table`, in the names of `to`.
+    pub tables: BTreeMap<String, TableRules>,
+}
+
+impl Conflicts {
+    /// The rules of a table.
+    pub fn of(&self, database: &str, table: &str) -> TableRules {
+        if self.tables.is_empty() {
+            return self.rules;
+        }
+        self.tables.get(&format!("{database}.{table}")).copied().unwrap_or(self.rules)
+    }
+
+    /// Does any table need the conflict window?
+    pub fn any_by_row(&self) -> bool {
+        self.rules.detect == Detect::Row || self.tables.values().any(|rules| rules.detect == Detect::Row)
+    }
+}
+
+/// What to do about conflicts, and how they are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableRules {
+    /// Who wins.
+    pub policy: Policy,
+    /// How a conflict is found.
+    pub detect: Detect,
 }
 
 /// How large a group may grow.

@@ -7,6 +7,8 @@ use binlog::{Gtid, GtidSet};
 use uuid::Uuid;
 use wire::ServerError;
 
+use crate::Kind;
+
 /// Why a link could not start or go on. [`Error::is_transient`] says whether trying again may help,
 /// [`Error::remedy`] what a person can do.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,17 @@ pub enum Error {
     /// The stream ended.
     #[error("source: the stream ended")]
     StreamEnded,
+    /// The link was told to stop while it waited.
+    #[error("stopped while it waited for the target's relay")]
+    Stopped,
+    /// More keys were written in the target unseen by the source than the conflict window holds.
+    #[error("target: more than {keys} keys were written in region {region} that the source has not seen")]
+    WindowFull {
+        /// The target's region.
+        region: String,
+        /// How many the window holds.
+        keys: usize,
+    },
     /// The meta schema was written by another region: a restored copy.
     #[error("target: schema {schema} belongs to region {found}, and this link writes into {wanted}")]
     ForeignMeta {
@@ -182,8 +195,8 @@ pub enum Error {
         /// `database.table`.
         table: String,
     },
-    /// A row could not be applied: the rows differ, and the link's policy is to report.
-    #[error("transaction {gtid}: {operation} of {table} at {key} can't be applied")]
+    /// A row met another than it expects, and nobody has decided who wins.
+    #[error("transaction {gtid}: {operation} of {table} at {key} can't be applied: {what} (conflict {id}){detail}", what = conflict_text(*kind))]
     Conflict {
         /// The transaction.
         gtid: Gtid,
@@ -191,11 +204,16 @@ pub enum Error {
         table: String,
         /// `insert`, `update` or `delete`.
         operation: &'static str,
-        /// The row's key.
+        /// The row's key, as JSON.
         key: String,
-        /// What the server said.
-        #[source]
-        source: ServerError,
+        /// What it met.
+        kind: Kind,
+        /// What the command line knows the conflict by: `region/number`.
+        id: String,
+        /// Its number in the target's conflict table.
+        number: u64,
+        /// What the server said, behind a colon; empty where it said nothing.
+        detail: String,
     },
     /// A row event is larger than a statement to the target may be.
     #[error(
@@ -271,11 +289,9 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Wire { source, .. } => source.is_transient(),
-            // A row that is looked for can meet a lock, or a target that turns read-only, as well as a difference.
-            Self::Apply { source, .. } | Self::Ddl { source, .. } | Self::Conflict { source, .. } => {
-                source.is_transient()
-            }
-            Self::RelayNotReady | Self::StreamEnded | Self::DefinitionChanged { .. } => true,
+            // A row can meet a lock, or a target that turns read-only.
+            Self::Apply { source, .. } | Self::Ddl { source, .. } => source.is_transient(),
+            Self::RelayNotReady | Self::StreamEnded | Self::Stopped | Self::DefinitionChanged { .. } => true,
             _ => false,
         }
     }
@@ -312,8 +328,15 @@ impl Error {
             Self::TableDiffers { table, .. } => {
                 format!("make {table} alike in source and target, then start the link again")
             }
-            Self::Conflict { .. } | Self::Apply { .. } => {
+            Self::Conflict { id, .. } => format!(
+                "look at both rows with twinlog conflicts, then decide with twinlog conflicts resolve {id} \
+                 --take source|target|skip"
+            ),
+            Self::Apply { .. } => {
                 "make the row in the target what the change expects, then start the link again".into()
+            }
+            Self::WindowFull { .. } => {
+                "bring the way back up to date first: what it has applied leaves the window".into()
             }
             Self::RowTooLarge { bytes, .. } => format!(
                 "SET PERSIST max_allowed_packet = {} in the target, at least, then start the link again",
@@ -332,6 +355,7 @@ impl Error {
             Self::Wire { .. }
             | Self::RelayNotReady
             | Self::StreamEnded
+            | Self::Stopped
             | Self::Event { .. }
             | Self::Sequence { .. }
             | Self::Payload { .. }
@@ -340,28 +364,36 @@ impl Error {
     }
 }
 
+/// What a kind of conflict means, for people.
+fn conflict_text(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exists => "a row with this key is there",
+        Kind::Missing => "the row is not there",
+        Kind::Changed => "the row was changed in the target unseen by the source",
+        Kind::Unique => "another row has one of its unique keys",
+        Kind::Parent => "a foreign key refuses it",
+        Kind::Json => "the JSON document in the target is another",
+        Kind::Other => "the target refuses the values",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use binlog::Gtid;
-    use uuid::Uuid;
     use wire::ServerError;
 
     use super::Error;
 
     #[test]
-    fn a_row_that_meets_a_lock_is_tried_again_and_one_that_differs_is_not() {
-        let conflict = |code| Error::Conflict {
-            gtid: Gtid::new(Uuid::nil(), 1),
-            table: "shop.t".into(),
-            operation: "update",
-            key: "(id=1)".into(),
+    fn a_transaction_that_meets_a_lock_is_tried_again_and_one_that_is_refused_is_not() {
+        let refused = |code| Error::Apply {
+            gtid: "u:1".into(),
             source: ServerError::new(code, "HY000", "said the server"),
         };
         for code in [1205, 1213, 1290] {
-            assert!(conflict(code).is_transient(), "{code}");
+            assert!(refused(code).is_transient(), "{code}");
         }
         for code in [1032, 1062, 1452] {
-            assert!(!conflict(code).is_transient(), "{code}");
+            assert!(!refused(code).is_transient(), "{code}");
         }
     }
 }

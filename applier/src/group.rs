@@ -15,7 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::GroupLimits;
 use crate::catalog::TargetTable;
-use crate::position::SourcePosition;
+use crate::conflict::seen::Seen;
+use crate::mark::Mark;
 
 /// One source transaction, ready to be applied.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ pub(crate) struct Member {
     pub(crate) tables: Vec<Arc<TargetTable>>,
     /// Its own GTID and those passed over before it.
     pub(crate) covers: GtidSet,
-    pub(crate) end: SourcePosition,
+    /// How far the link is with it.
+    pub(crate) mark: Mark,
+    /// What its region had seen of the others, and its hybrid time.
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) time: u64,
     pub(crate) committed_at: u64,
     /// Its share of the memory for transactions in flight.
     pub(crate) _budget: Option<OwnedSemaphorePermit>,
@@ -37,6 +42,11 @@ impl Member {
     /// Bytes of its events.
     pub(crate) fn bytes(&self) -> usize {
         self.events.iter().map(|e| e.bytes().len()).sum()
+    }
+
+    /// The table of that name, as it was checked.
+    pub(crate) fn table(&self, database: &str, table: &str) -> Option<&Arc<TargetTable>> {
+        self.tables.iter().find(|t| t.database == database && t.table == table)
     }
 
     /// Bytes of its largest event.
@@ -53,13 +63,6 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// A group of one.
-    pub(crate) fn of(member: Member) -> Self {
-        let mut group = Self::default();
-        group.push(member);
-        group
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -89,9 +92,9 @@ impl Group {
         covers
     }
 
-    /// Where the group ends in the source's files.
-    pub(crate) fn end(&self) -> SourcePosition {
-        self.members.last().map(|m| m.end.clone()).unwrap_or_default()
+    /// How far the link is with it.
+    pub(crate) fn mark(&self) -> Mark {
+        self.members.last().map(|m| m.mark.clone()).unwrap_or_default()
     }
 
     /// Every table it changes, each once.

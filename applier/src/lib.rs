@@ -10,6 +10,7 @@
 mod apply;
 mod catalog;
 mod checkpoint;
+mod collations;
 mod config;
 mod conflict;
 mod ddl;
@@ -18,6 +19,7 @@ mod error;
 mod filter;
 mod group;
 mod link;
+mod mark;
 mod meta;
 mod origin;
 mod plan;
@@ -28,13 +30,16 @@ mod status;
 mod tables;
 mod target;
 mod transaction;
+mod unique_keys;
 pub mod verify;
 
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, GroupLimits};
+pub use config::{Config, Conflicts, GroupLimits, TableRules};
+pub use conflict::{Detect, Kind, Policy, Winner};
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};
 pub use error::Error;
+pub use source::window_name;
 pub use status::Status;
 pub use tables::{PatternError, TablePatterns};
 

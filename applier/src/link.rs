@@ -7,20 +7,27 @@
 //! Data flows one way. Whatever fails, the three end together, and the next round starts from the checkpoint
 //! alone: nothing in memory survives a round.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::Applier;
+use crate::apply::{Applier, Tools};
 use crate::catalog::Catalog;
 use crate::checkpoint::Checkpoint;
+use crate::collations::Collations;
+use crate::conflict::follow::{self, TargetLog};
+use crate::conflict::record;
+use crate::conflict::rules::HybridClock;
+use crate::conflict::seen::{Follower, Seen};
+use crate::conflict::shared::SharedWindow;
 use crate::filter::Filter;
 use crate::meta::{Meta, SaidBy};
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Planner, Rules};
-use crate::source::{IN_FLIGHT, Source, Stream};
+use crate::source::{Attach, IN_FLIGHT, Source, Stream};
 use crate::status::Progress;
 use crate::target::{self, TargetFacts};
 use crate::{Config, Error};
@@ -30,6 +37,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(15);
 /// How often the regions are asked for a uuid that nobody owns.
 const ASK_AGAIN: u32 = 3;
+/// How often a link that a conflict stopped looks for the decision.
+const LOOK_FOR_DECISION: Duration = Duration::from_millis(500);
 /// How long the group in hand may take once the link is to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
@@ -82,6 +91,16 @@ impl Link {
             if !passes {
                 self.progress.state("failed");
                 self.progress.error(describe(&error));
+                if let Error::Conflict { number, .. } = error {
+                    tracing::error!(
+                        error = describe(&error),
+                        "link stopped; it goes on when the conflict is decided"
+                    );
+                    if self.is_decided(number, &shutdown).await {
+                        continue;
+                    }
+                    return Ok(());
+                }
                 return Err(error);
             }
             if began.elapsed() > LAST_BACKOFF || self.progress.groups_committed() > committed {
@@ -107,7 +126,7 @@ impl Link {
             () = shutdown.cancelled() => return Ok(()),
             prepared = self.prepare() => prepared?,
         };
-        let Prepared { applier, acknowledged, planner, stream } = prepared;
+        let Prepared { applier, acknowledged, planner, stream, target_log } = prepared;
         self.progress.state("running");
         let stop = shutdown.child_token();
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
@@ -116,7 +135,10 @@ impl Link {
         let mut tasks = JoinSet::new();
         tasks.spawn(stream.run(to_planner, acknowledged, stop.clone()));
         tasks.spawn(planner.run(from_reader, to_applier));
-        tasks.spawn(applier.run(from_planner));
+        tasks.spawn(applier.run(from_planner, stop.clone()));
+        if let Some(log) = target_log {
+            tasks.spawn(log.run(stop.clone()));
+        }
         let result = finish(&mut tasks, &stop).await;
         tasks.shutdown().await;
         result
@@ -126,14 +148,17 @@ impl Link {
         self.progress.state("connecting");
         let config = &self.config;
         let (mut connection, facts, meta) = self.open_target().await?;
-        let mut source = Source::connect(config, &self.key).await?;
+        let mut source = Source::connect(Attach::to_source(config, &self.key)).await?;
         let owners = self.learn_owners(&mut connection, &meta, &facts, &source).await?;
         let checkpoint = self.checkpoint(&mut connection, &meta, &mut source).await?;
         self.progress.attached(&config.source.address, connection.address(), checkpoint.applied());
-        let stream = source.dump(config, &self.key, checkpoint.applied()).await?;
+        let stream = source.dump(checkpoint.applied()).await?;
         let mut catalog_session = target::connect(&config.targets).await?;
         target::prepare(&mut catalog_session).await?;
-        let catalog = Catalog::new(catalog_session).await?;
+        let collations = Arc::new(Collations::read(&mut catalog_session).await?);
+        let catalog = Catalog::new(catalog_session, collations.clone());
+        let (target_log, window) = self.watch_target(&checkpoint, &owners, &collations).await?;
+        let open = record::open(&mut connection, &meta.schema, &self.key, None).await?;
         let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
         let rules = Rules {
             filter: Filter::new(config.tables.clone(), &config.meta_schema),
@@ -142,18 +167,56 @@ impl Link {
             to: config.to.clone(),
             ddl: config.ddl,
             limits: config.group,
-            owners,
+            owners: owners.clone(),
         };
-        let planner = Planner::new(rules, origins, catalog, self.progress.clone());
-        let (applier, acknowledged) = Applier::new(
-            connection,
-            checkpoint,
-            &meta.schema,
-            self.key.clone(),
-            self.progress.clone(),
-            facts.max_packet,
-        );
-        Ok(Prepared { applier, acknowledged, planner, stream })
+        let mark = checkpoint.mark();
+        let follower = Follower { seen: mark.seen.clone(), clock: HybridClock::at(mark.clock) };
+        let planner = Planner::new(rules, origins, follower, catalog, self.progress.clone());
+        let tools = Tools {
+            schema: meta.schema.clone(),
+            link: self.key.clone(),
+            progress: self.progress.clone(),
+            max_packet: facts.max_packet,
+            conflicts: config.conflicts.clone(),
+            window,
+            owners,
+            collations,
+            open: open.into_iter().map(|(gtid, _)| gtid).collect(),
+        };
+        let (applier, acknowledged) = Applier::new(connection, checkpoint, tools);
+        Ok(Prepared { applier, acknowledged, planner, stream, target_log })
+    }
+
+    /// The conflict window and its reader, where a table's conflicts are found by it. It begins behind what the
+    /// source's region had seen of the target at the checkpoint.
+    async fn watch_target(
+        &self,
+        checkpoint: &Checkpoint,
+        owners: &Owners,
+        collations: &Arc<Collations>,
+    ) -> Result<(Option<TargetLog>, Option<SharedWindow>), Error> {
+        let config = &self.config;
+        let Some(relay) = config.target_relay.as_ref().filter(|_| config.conflicts.any_by_row()) else {
+            return Ok((None, None));
+        };
+        let mut session = target::connect(&config.targets).await?;
+        let seen = &checkpoint.mark().seen;
+        let mut behind = seen.of(&config.to).gtids;
+        // DDL of other regions ran in the target under its original GTIDs.
+        for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
+            behind.union_with(&applied);
+        }
+        let window = SharedWindow::behind(behind);
+        let rules = follow::Rules {
+            link: self.key.clone(),
+            filter: Filter::new(config.tables.clone(), &config.meta_schema),
+            meta_schema: config.meta_schema.clone(),
+            owners: owners.clone(),
+            regions: config.regions.keys().cloned().collect(),
+        };
+        let attach = Attach::to_target(config, &self.key, relay);
+        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone(), seen);
+        Ok((Some(log), Some(window)))
     }
 
     /// Who owns which uuid: what the servers say, what the file says, what was noted before.
@@ -193,9 +256,51 @@ impl Link {
         }
         let start = source.executed().await?;
         tracing::info!(link = self.key.text(), after = %start, "link begins");
-        meta.give_birth(connection, &self.key, &start).await?;
+        let seen = self.seen_at_birth(connection, &meta.schema).await?;
+        meta.give_birth(connection, &self.key, &start, &seen).await?;
         let born = Checkpoint::take_over(connection, &meta.schema, &self.key).await?;
         born.ok_or_else(|| lost("it was just begun"))
+    }
+
+    /// What the source's region is taken to have seen when a link begins between regions that are equal: all that the
+    /// target has, of its own and of others.
+    async fn seen_at_birth(&self, connection: &mut wire::Connection, schema: &str) -> Result<Seen, Error> {
+        let failed = Error::target("asking what it has executed");
+        let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
+        let text = rows.single_text().map_err(&failed)?;
+        let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
+        let mut seen = Seen::default();
+        seen.add(&self.config.to, &text.parse().map_err(malformed)?, 0);
+        for (link, applied) in Checkpoint::applied_by_link(connection, schema).await? {
+            if let Some(key) =
+                LinkKey::parse(&link).filter(|k| k.sync == self.key.sync && k.to == self.key.to)
+            {
+                seen.add(&key.from, &applied, 0);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Waits until somebody has decided a conflict; `false` when the link is to stop.
+    async fn is_decided(&self, number: u64, shutdown: &CancellationToken) -> bool {
+        let mut session = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(LOOK_FOR_DECISION) => {}
+            }
+            if session.is_none() {
+                // A target that can't be reached has no decision: it is tried again.
+                session = target::connect(&self.config.targets).await.ok();
+            }
+            let Some(connection) = &mut session else { continue };
+            match record::is_waiting(connection, &self.config.meta_schema, number).await {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(_) => session = None,
+            }
+        }
     }
 }
 
@@ -204,6 +309,7 @@ struct Prepared {
     acknowledged: tokio::sync::watch::Receiver<crate::position::SourcePosition>,
     planner: Planner,
     stream: Stream,
+    target_log: Option<TargetLog>,
 }
 
 /// Waits for the three tasks. The first to end stops the reader; the others finish what they hold, so that a

@@ -7,6 +7,7 @@
 //! | `region` | which GTID uuids each region owns |
 //! | `link` | a birth record for each link, so that a lost checkpoint is not taken for a first start |
 //! | `ddl` | statements about to run under their original GTID |
+//! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
 //! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
 use binlog::GtidSet;
@@ -14,6 +15,8 @@ use uuid::Uuid;
 use wire::{Connection, ServerError};
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::conflict::record;
+use crate::conflict::seen::Seen;
 use crate::origin::{LinkKey, Owners};
 use crate::{Config, Error, sql};
 
@@ -67,6 +70,7 @@ impl Meta {
                 ),
             ),
             (MARK_TABLE, MARK_COLUMNS.to_owned()),
+            (record::TABLE, record::COLUMNS.to_owned()),
             (
                 "ddl",
                 format!(
@@ -209,6 +213,7 @@ impl Meta {
         connection: &mut Connection,
         link: &LinkKey,
         start: &GtidSet,
+        seen: &Seen,
     ) -> Result<(), Error> {
         let failed = Error::target("beginning the link");
         let birth = format!(
@@ -217,7 +222,7 @@ impl Meta {
             sql::text(&link.text()),
             Uuid::new_v4()
         );
-        let rows = Checkpoint::first_rows(&self.schema, link, start);
+        let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
         for statement in ["BEGIN", &rows, &birth, "COMMIT"] {
             connection.execute(statement).await.map_err(&failed)?;
         }

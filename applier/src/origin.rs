@@ -95,6 +95,11 @@ impl Origins {
         Ok(stamped.unwrap_or_else(|| self.from.clone()))
     }
 
+    /// Those of this sync.
+    pub(crate) fn ours(&self, stamps: Vec<Stamp>) -> Vec<Stamp> {
+        stamps.into_iter().filter(|s| LinkKey::parse(&s.link).is_some_and(|k| k.sync == self.sync)).collect()
+    }
+
     /// Checks the stamps against those before them.
     fn follow(&mut self, stamps: &[Stamp]) -> Result<Option<String>, String> {
         let mut origin = None;
@@ -176,7 +181,13 @@ mod tests {
     }
 
     fn update(link: &str, slot: u8, epoch: u64, seq: u64) -> Stamp {
-        let change = Change::Update { epoch: Some(epoch), seq: Some(seq), seq_before: None, gtid_set: None, clock: None };
+        let change = Change::Update {
+            epoch: Some(epoch),
+            seq: Some(seq),
+            seq_before: None,
+            gtid_set: None,
+            clock: None,
+        };
         Stamp { origin: "eu".into(), link: link.into(), slot, change }
     }
 
@@ -230,7 +241,8 @@ mod tests {
     fn a_raised_epoch_alone_and_rows_made_anew_are_followed() {
         let mut origins = origins();
         let stamp = |change| Stamp { origin: "eu".into(), link: "shop/eu/us".into(), slot: 0, change };
-        let raised = Change::Update { epoch: Some(2), seq: None, seq_before: None, gtid_set: None, clock: None };
+        let raised =
+            Change::Update { epoch: Some(2), seq: None, seq_before: None, gtid_set: None, clock: None };
         let list = [
             stamp(Change::Insert { epoch: 1, seq: 0, gtid_set: None, clock: None }),
             stamp(raised),

@@ -10,7 +10,7 @@ use binlog::{Event, FormatDescription, GtidSet};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wire::{AckSender, Checksum, Connection, DumpFlags, EventStream, ReplicaOptions};
+use wire::{AckSender, Checksum, ConnectOptions, Connection, DumpFlags, EventStream, ReplicaOptions};
 
 use crate::origin::LinkKey;
 use crate::plan::Delivery;
@@ -29,9 +29,55 @@ pub(crate) const IN_FLIGHT: usize = 4096;
 /// Unknown system variable.
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
+/// Whom to attach to, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Attach {
+    pub(crate) server: ConnectOptions,
+    /// The region whose log is wanted, and its sync.
+    pub(crate) region: String,
+    pub(crate) sync: String,
+    /// What a relay knows this downstream by.
+    pub(crate) name: String,
+    /// What people see in `SHOW REPLICAS`.
+    pub(crate) label: String,
+    pub(crate) server_id: u32,
+}
+
+impl Attach {
+    /// To what a link reads.
+    pub(crate) fn to_source(config: &Config, link: &LinkKey) -> Self {
+        Self {
+            server: config.source.clone(),
+            region: config.from.clone(),
+            sync: config.sync.clone(),
+            name: link.text(),
+            label: config.link.clone(),
+            server_id: config.server_id,
+        }
+    }
+
+    /// To the relay of what a link writes into, for its conflict window.
+    pub(crate) fn to_target(config: &Config, link: &LinkKey, relay: &ConnectOptions) -> Self {
+        Self {
+            server: relay.clone(),
+            region: config.to.clone(),
+            sync: config.sync.clone(),
+            name: window_name(&link.text()),
+            label: format!("{} window", config.link),
+            server_id: config.server_id.wrapping_add(1),
+        }
+    }
+}
+
+/// What a relay knows the conflict window of a link by, given the link's key.
+pub fn window_name(link: &str) -> String {
+    format!("{link}#window")
+}
+
 /// A connection to the source, before the dump.
 pub(crate) struct Source {
     connection: Connection,
+    attach: Attach,
     is_relay: bool,
     /// GTID uuids of the region's servers, as far as the source knows them.
     pub(crate) uuids: Vec<Uuid>,
@@ -41,13 +87,14 @@ pub(crate) struct Source {
 
 impl Source {
     /// Connects and finds out what answers.
-    pub(crate) async fn connect(config: &Config, link: &LinkKey) -> Result<Self, Error> {
-        let connection = Connection::connect(&config.source).await.map_err(Error::source("connecting"))?;
-        let mut source = Self { connection, is_relay: true, uuids: Vec::new(), remembers_link: false };
-        let name = format!("SET @twinlog_link = {}", crate::sql::text(&link.text()));
+    pub(crate) async fn connect(attach: Attach) -> Result<Self, Error> {
+        let connection = Connection::connect(&attach.server).await.map_err(Error::source("connecting"))?;
+        let mut source =
+            Self { connection, attach, is_relay: true, uuids: Vec::new(), remembers_link: false };
+        let name = format!("SET @twinlog_link = {}", crate::sql::text(&source.attach.name));
         source.connection.execute(name).await.map_err(Error::source("presenting itself"))?;
         match source.variable("twinlog_region").await {
-            Ok(region) => source.check_relay(config, region).await?,
+            Ok(region) => source.check_relay(region).await?,
             Err(wire::Error::Server(error)) if error.code == ER_UNKNOWN_SYSTEM_VARIABLE => {
                 source.is_relay = false;
                 let uuid =
@@ -59,15 +106,15 @@ impl Source {
         Ok(source)
     }
 
-    async fn check_relay(&mut self, config: &Config, region: String) -> Result<(), Error> {
+    async fn check_relay(&mut self, region: String) -> Result<(), Error> {
         let failed = Error::source("asking the relay");
         let sync = self.variable("twinlog_sync").await.map_err(&failed)?;
-        if region != config.from || sync != config.sync {
+        if region != self.attach.region || sync != self.attach.sync {
             return Err(Error::WrongRelay {
-                address: config.source.address.clone(),
+                address: self.attach.server.address.clone(),
                 serves: region,
                 sync,
-                wanted: format!("region {} of sync {}", config.from, config.sync),
+                wanted: format!("region {} of sync {}", self.attach.region, self.attach.sync),
             });
         }
         self.uuids = parse_uuids(&self.variable("twinlog_source_uuids").await.map_err(&failed)?);
@@ -97,21 +144,17 @@ impl Source {
     }
 
     /// Asks for everything behind `applied`.
-    pub(crate) async fn dump(
-        mut self,
-        config: &Config,
-        link: &LinkKey,
-        applied: &GtidSet,
-    ) -> Result<Stream, Error> {
+    pub(crate) async fn dump(mut self, applied: &GtidSet) -> Result<Stream, Error> {
+        let Attach { server_id, name, label, .. } = self.attach;
         let options = ReplicaOptions {
-            server_id: config.server_id,
+            server_id,
             // The same wherever the applier runs: a source ends an older dump of the same uuid.
-            uuid: Uuid::new_v5(&Uuid::NAMESPACE_OID, link.text().as_bytes()),
-            report_host: config.link.clone(),
+            uuid: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
+            report_host: label,
             report_port: 0,
             heartbeat_period: HEARTBEAT,
             semi_sync: self.is_relay,
-            user_variables: vec![("twinlog_link".into(), link.text())],
+            user_variables: vec![("twinlog_link".into(), name)],
         };
         let info = self.connection.register_replica(&options).await.map_err(Error::source("registering"))?;
         if info.gtid_mode != "ON" {

@@ -15,6 +15,12 @@ pub(crate) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+/// Bytes, as a hexadecimal literal.
+pub(crate) fn bytes(value: &[u8]) -> String {
+    let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("X'{digits}'")
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -34,6 +34,9 @@ pub struct Status {
     pub groups_committed: u64,
     /// DDL statements applied since start.
     pub ddl_applied: u64,
+    /// Conflicts decided since start.
+    #[serde(default)]
+    pub conflicts: u64,
     /// Transactions left out because their origin is the target.
     pub echo_dropped: u64,
     /// Transactions left out because nothing in them is in step.
@@ -119,6 +122,10 @@ impl Progress {
                 inner.done_at = committed_at;
             }
         });
+    }
+
+    pub(crate) fn conflict(&self) {
+        self.with(|inner| inner.status.conflicts += 1);
     }
 
     pub(crate) fn dropped_echo(&self) {

@@ -16,7 +16,7 @@ const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBST
     rbr_exec_mode = 'STRICT', transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5, \
     lock_wait_timeout = 60, time_zone = '+00:00', autocommit = ON, foreign_key_checks = ON, unique_checks = ON, \
     wait_timeout = 28800, net_read_timeout = 120, net_write_timeout = 120, \
-    character_set_client = utf8mb4, collation_connection = utf8mb4_0900_ai_ci, character_set_results = utf8mb4";
+    session_track_gtids = OWN_GTID, character_set_client = utf8mb4, collation_connection = utf8mb4_0900_ai_ci, character_set_results = utf8mb4";
 
 /// What the target says of itself.
 #[derive(Clone, Debug)]

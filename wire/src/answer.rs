@@ -161,14 +161,8 @@ mod tests {
     #[test]
     fn a_commits_own_gtid_is_read_from_behind_other_state() {
         // Nothing changed, status 0x4002, no message; then a changed schema, then GTIDs in encoding 0.
-        let body = [
-            &[0, 0, 0x02, 0x40, 0, 0, 0, 16][..],
-            &[1, 5, 4],
-            b"shop",
-            &[3, 7, 0, 5],
-            b"abc:1",
-        ]
-        .concat();
+        let body =
+            [&[0, 0, 0x02, 0x40, 0, 0, 0, 16][..], &[1, 5, 4], b"shop", &[3, 7, 0, 5], b"abc:1"].concat();
         let ok = OkInfo::parse(&body).unwrap();
         assert_eq!(ok.own_gtids(&body), Ok(Some("abc:1".into())));
         let quiet = OkInfo { status_flags: 2, ..ok };

@@ -116,10 +116,11 @@ impl TableKeys {
         self.keys.iter().map(|key| key.bucket)
     }
 
-    /// The columns that name a row, by position: those of the primary key, where there is one.
-    pub(crate) fn identity_columns(&self) -> Vec<usize> {
+    /// The columns that name a row, by position, each with the prefix that counts: those of the primary key, where
+    /// there is one.
+    pub(crate) fn identity_columns(&self) -> Vec<(usize, Option<usize>)> {
         let key = self.identity.map(|i| &self.keys[i]);
-        key.map(|key| key.columns.iter().map(|c| c.position).collect()).unwrap_or_default()
+        key.map(|key| key.columns.iter().map(|c| (c.position, c.prefix)).collect()).unwrap_or_default()
     }
 
     /// Can its rows be named?
@@ -154,9 +155,12 @@ impl MappedKey {
         let mut folded = Vec::with_capacity(16);
         let mut exact = Vec::with_capacity(self.columns.len());
         for part in &self.columns {
-            let bytes = bytes_of(image.get(part.position)?, part)?;
+            let value = image.get(part.position)?;
+            // An ENUM is a number here.
+            let collation = part.collation.filter(|_| matches!(value, Value::Bytes(_)));
+            let bytes = bytes_of(value, part)?;
             let begin = folded.len();
-            match part.collation {
+            match collation {
                 None => folded.extend_from_slice(&bytes),
                 Some(_) => match fold(&bytes) {
                     Some(text) => folded.extend_from_slice(&text),
@@ -165,9 +169,9 @@ impl MappedKey {
             }
             let length = u32::try_from(folded.len() - begin).unwrap_or(u32::MAX);
             folded.extend_from_slice(&length.to_le_bytes());
-            exact.push(ExactPart { bytes, collation: part.collation });
+            exact.push(ExactPart { bytes, collation });
         }
-        if self.columns.iter().all(|part| part.collation.is_none()) {
+        if exact.iter().all(|part| part.collation.is_none()) {
             exact.clear();
         }
         let folded = if any { 0 } else { wide_hash(self.bucket, &folded) };

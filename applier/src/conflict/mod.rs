@@ -6,11 +6,24 @@
 //! | `key.rs` | a row's keys, folded |
 //! | `seen.rs` | what a region had applied of the others: seen-sets out of stamps |
 //! | `window.rs` | keys written in the target, and by whom; pure |
-//! | `follow.rs` | the target's own log, read into the window |
+//! | `follow.rs` | the target's own log, read into the window, which is `shared.rs` with the one who applies |
+//! | `check.rs` | a group held against the window, under its own locks |
+//! | `owned.rs` | how far the window must be: what the target has executed |
+//! | `redo.rs` | a transaction that collides, row by row: `row.rs`, `local_row.rs` |
+//! | `record.rs` | the conflict table; rows as JSON by `readable.rs` |
 
+mod check;
+pub(crate) mod follow;
 pub(crate) mod key;
+mod local_row;
+pub(crate) mod owned;
+mod readable;
+pub(crate) mod record;
+mod redo;
+mod row;
 pub(crate) mod rules;
 pub(crate) mod seen;
+pub(crate) mod shared;
 pub(crate) mod window;
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl World {
             link.read += 1;
             let (own, at) = (logged.stamp.is_none(), logged.transaction.committed_at);
             let stamps: Vec<Stamp> = logged.stamp.iter().cloned().collect();
-            let time = link.source.take(&stamps, own, at);
+            let time = link.source.take(&stamps, own, at).unwrap();
             if own {
                 let transaction = logged.transaction.clone();
                 self.apply(&mut link, from, to, &transaction, if self.naive_clock { at } else { time });
@@ -149,7 +149,7 @@ impl World {
             link.target_read += 1;
             let t = &logged.transaction;
             let stamps: Vec<Stamp> = logged.stamp.iter().cloned().collect();
-            let mut time = link.target.take(&stamps, logged.stamp.is_none(), t.committed_at);
+            let mut time = link.target.take(&stamps, logged.stamp.is_none(), t.committed_at).unwrap();
             if let Some(Change::Update { clock, .. }) = logged.stamp.as_ref().map(|s| &s.change) {
                 time = clock.unwrap_or(0);
             }

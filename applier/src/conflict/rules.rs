@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn the_latest_of_all_unseen_writers_counts_and_ties_go_by_name() {
-        let newest = |incoming, unseen: &[Effective]| decide(Policy::Newest, Kind::Changed, &incoming, unseen);
+        let newest =
+            |incoming, unseen: &[Effective]| decide(Policy::Newest, Kind::Changed, &incoming, unseen);
         assert_eq!(newest(at(5, "eu"), &[at(4, "us")]), Winner::Source);
         assert_eq!(newest(at(5, "eu"), &[at(6, "us"), at(4, "us")]), Winner::Target);
         assert_eq!(newest(at(5, "eu"), &[at(5, "us")]), Winner::Target);
@@ -170,7 +171,11 @@ mod tests {
             decide(Policy::Newest, Kind::Changed, incoming, unseen)
         };
         assert_eq!(newest(&a, std::slice::from_ref(&l)), Winner::Target, "at us");
-        assert_eq!(newest(&a, std::slice::from_ref(&t)), Winner::Target, "at eu, then L, which saw T, applies");
+        assert_eq!(
+            newest(&a, std::slice::from_ref(&t)),
+            Winner::Target,
+            "at eu, then L, which saw T, applies"
+        );
         assert_eq!(newest(&t, std::slice::from_ref(&a)), Winner::Source, "at ap");
         assert_eq!(newest(&l, &[a]), Winner::Source, "at ap");
     }

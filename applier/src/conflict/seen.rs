@@ -1,6 +1,7 @@
 //! What a region had applied of the others when it committed a transaction: told by the stamps in its binlog.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use binlog::GtidSet;
 use binlog::stamp::{Change, Stamp};
@@ -45,10 +46,16 @@ impl Seen {
         seen.clock = seen.clock.max(clock);
     }
 
+    /// All that the other holds too.
+    pub(crate) fn union_with(&mut self, other: &Self) {
+        other.0.iter().for_each(|(region, seen)| self.add(region, &seen.gtids, seen.clock));
+    }
+
     /// As text, for the checkpoint table.
     pub(crate) fn to_text(&self) -> String {
         let kept = |seen: &SeenOf| Kept { gtid_set: seen.gtids.to_string(), clock: seen.clock };
-        let all: BTreeMap<&str, Kept> = self.0.iter().map(|(region, seen)| (region.as_str(), kept(seen))).collect();
+        let all: BTreeMap<&str, Kept> =
+            self.0.iter().map(|(region, seen)| (region.as_str(), kept(seen))).collect();
         serde_json::to_string(&all).expect("texts and numbers can always be written")
     }
 
@@ -63,33 +70,32 @@ impl Seen {
 /// Follows a region's log: its hybrid clock, and what it has seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Follower {
-    pub(crate) seen: Seen,
+    /// Shared with what was read meanwhile.
+    pub(crate) seen: Arc<Seen>,
     pub(crate) clock: HybridClock,
 }
 
 impl Follower {
     /// Takes the stamps of the next transaction; none for one of the region's own. `committed_at` is the time of its
-    /// commit by the region's own clock. Gives the transaction's hybrid time.
-    pub(crate) fn take(&mut self, stamps: &[Stamp], is_own: bool, committed_at: u64) -> u64 {
-        for stamp in stamps {
-            self.take_stamp(stamp);
-        }
-        if is_own { self.clock.own(committed_at) } else { self.clock.time() }
+    /// commit by the region's own clock. Gives the transaction's hybrid time, or what is wrong with a stamp.
+    pub(crate) fn take(&mut self, stamps: &[Stamp], is_own: bool, committed_at: u64) -> Result<u64, String> {
+        stamps.iter().try_for_each(|stamp| self.take_stamp(stamp))?;
+        Ok(if is_own { self.clock.own(committed_at) } else { self.clock.time() })
     }
 
-    /// Does a stamp tell more than is known?
-    fn take_stamp(&mut self, stamp: &Stamp) {
+    fn take_stamp(&mut self, stamp: &Stamp) -> Result<(), String> {
         let (gtid_set, clock) = match &stamp.change {
             Change::Insert { gtid_set, clock, .. } => (gtid_set.as_ref(), *clock),
             Change::Update { gtid_set, clock, .. } => (gtid_set.as_ref(), *clock),
-            Change::Delete => return,
+            Change::Delete => return Ok(()),
         };
         let clock = clock.unwrap_or(0);
         self.clock.saw(clock);
-        // Malformed sets were refused when the origin was told.
-        if let Some(gtids) = gtid_set.and_then(|text| text.parse().ok()) {
-            self.seen.add(&stamp.origin, &gtids, clock);
+        if let Some(text) = gtid_set {
+            let gtids = text.parse().map_err(|_| format!("{text:?} of {} is no GTID set", stamp.link))?;
+            Arc::make_mut(&mut self.seen).add(&stamp.origin, &gtids, clock);
         }
+        Ok(())
     }
 }
 

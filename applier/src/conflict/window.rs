@@ -5,7 +5,7 @@
 //! writer. Of each region only the last writer of a key is kept: a region's transactions are seen in order, and their
 //! hybrid times rise.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use binlog::GtidSet;
@@ -71,6 +71,11 @@ impl Window {
     /// The target's log was read up to here, all of it of no concern.
     pub(crate) fn follow(&mut self, gtids: &GtidSet) {
         self.followed.union_with(gtids);
+    }
+
+    /// What of the target's log was read.
+    pub(crate) fn followed(&self) -> &GtidSet {
+        &self.followed
     }
 
     /// Is all of this read?
@@ -172,11 +177,7 @@ impl Window {
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(
-    map: &mut HashMap<K, Vec<Entry>>,
-    key: &K,
-    gone: impl Fn(&Entry) -> bool,
-) {
+fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Entry>>, key: &K, gone: impl Fn(&Entry) -> bool) {
     if let Some(entries) = map.get_mut(key) {
         entries.retain(|entry| !gone(entry));
         if entries.is_empty() {

@@ -50,9 +50,9 @@ impl Applier {
             }
             tracing::info!(gtid = %ddl.gtid, "DDL applied");
         }
-        let fence = self.checkpoint.statement(&ddl.covers, &ddl.end);
+        let fence = self.checkpoint.statement(&ddl.covers, &ddl.mark);
         let forget = format!("DELETE FROM {} WHERE {}", self.ddl_table(), self.ddl_row(ddl));
-        self.commit_small(&[&fence, &forget]).await
+        self.commit_small(&[&fence, &forget]).await.map(drop)
     }
 
     fn ddl_table(&self) -> String {
@@ -82,7 +82,7 @@ impl Applier {
         // What was passed over before it is done; the statement itself is not.
         let mut covers = ddl.covers.clone();
         covers.subtract(&std::iter::once(ddl.gtid.clone()).collect());
-        let at = self.checkpoint.position().clone();
+        let at = self.checkpoint.mark().clone();
         let fence = self.checkpoint.statement(&covers, &at);
         let hex: String = statement.iter().map(|b| format!("{b:02x}")).collect();
         let note = format!(

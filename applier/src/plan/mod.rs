@@ -23,7 +23,9 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::catalog::{Catalog, TargetTable};
+use crate::conflict::seen::Follower;
 use crate::group::{Group, Member};
+use crate::mark::Mark;
 use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
 use crate::position::SourcePosition;
@@ -31,6 +33,7 @@ use crate::status::Progress;
 use crate::transaction::{Body, Item, Transaction};
 
 use passed::Passed;
+pub(crate) use statements::xa_end;
 pub(crate) use work::{DdlWork, Delivery, Rules, Work};
 
 /// Decides about each transaction, in order.
@@ -38,6 +41,8 @@ pub(crate) struct Planner {
     rules: Rules,
     origins: Origins,
     catalog: Catalog,
+    /// The source's hybrid clock, and what its region has seen.
+    follower: Follower,
     progress: Progress,
     group: Group,
     passed: Passed,
@@ -57,10 +62,17 @@ struct Prepared {
 }
 
 impl Planner {
-    pub(crate) fn new(rules: Rules, origins: Origins, catalog: Catalog, progress: Progress) -> Self {
+    pub(crate) fn new(
+        rules: Rules,
+        origins: Origins,
+        follower: Follower,
+        catalog: Catalog,
+        progress: Progress,
+    ) -> Self {
         Self {
             rules,
             origins,
+            follower,
             catalog,
             progress,
             group: Group::default(),
@@ -104,7 +116,7 @@ impl Planner {
                 }
                 () = sleep_until(persist_at), if persist_at.is_some() => {
                     let passed = std::mem::take(&mut self.passed);
-                    self.ready.push_back(Work::Persist { covers: passed.covers, end: passed.end });
+                    self.ready.push_back(Work::Persist { covers: passed.covers, mark: passed.mark });
                 }
             }
         }
@@ -226,9 +238,20 @@ impl Planner {
             }
         }
         let covers = self.covers(&t);
-        let end = self.reached(&t);
+        let mark = self.reached(&t);
+        let (seen, time) = (self.follower.seen.clone(), self.follower.clock.time());
         let Transaction { gtid, committed_at, .. } = t;
-        self.group.push(Member { gtid, events, tables, covers, end, committed_at, _budget: budget });
+        self.group.push(Member {
+            gtid,
+            events,
+            tables,
+            covers,
+            mark,
+            seen,
+            time,
+            committed_at,
+            _budget: budget,
+        });
         Ok(())
     }
 
@@ -241,13 +264,14 @@ impl Planner {
 
     /// How far the source's files are done with when this transaction is: never beyond the oldest prepared
     /// one, or what is acknowledged could be purged and a restart would not be sent its rows again.
-    fn reached(&self, t: &Transaction) -> SourcePosition {
-        self.prepared.first().map_or(&t.end, |oldest| &oldest.begin).clone()
+    fn reached(&self, t: &Transaction) -> Mark {
+        let end = self.prepared.first().map_or(&t.end, |oldest| &oldest.begin).clone();
+        Mark { end, seen: self.follower.seen.clone(), clock: self.follower.clock.time() }
     }
 
     fn pass(&mut self, t: &Transaction) {
         self.passed.covers.insert(&t.gtid);
-        self.passed.end = self.reached(t);
+        self.passed.mark = self.reached(t);
         self.passed.bytes += t.bytes;
         let awaited = self.is_mark(t);
         self.passed.awaited |= awaited;
@@ -288,10 +312,15 @@ impl Planner {
             Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
         };
         let uuid = t.gtid.uuid();
-        self.origins.tell(&self.rules.owners, uuid, &stamps).map_err(|error| match error {
+        let origin = self.origins.tell(&self.rules.owners, uuid, &stamps).map_err(|error| match error {
             OriginError::Unowned => Error::UnknownOrigin { gtid: t.gtid.clone(), uuid },
             OriginError::Stamp(what) => Error::BadStamp { gtid: t.gtid.clone(), what },
-        })
+        })?;
+        let ours = self.origins.ours(stamps);
+        let is_own = ours.is_empty() && origin == self.rules.from;
+        let taken = self.follower.take(&ours, is_own, t.committed_at);
+        taken.map_err(|what| Error::BadStamp { gtid: t.gtid.clone(), what })?;
+        Ok(origin)
     }
 }
 
@@ -302,7 +331,7 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// The checkpoint rows that a transaction begins with.
-fn stamps(events: &[Event], meta_schema: &str) -> Result<Vec<Stamp>, binlog::EventError> {
+pub(crate) fn stamps(events: &[Event], meta_schema: &str) -> Result<Vec<Stamp>, binlog::EventError> {
     let Some(first) = events.first() else { return Ok(Vec::new()) };
     if first.kind() != EventKind::TableMap || TableMap::names_of(first)? != (meta_schema, CHECKPOINT_TABLE) {
         return Ok(Vec::new());

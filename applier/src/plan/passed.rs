@@ -5,7 +5,7 @@ use std::time::Duration;
 use binlog::GtidSet;
 use tokio::time::Instant;
 
-use crate::position::SourcePosition;
+use crate::mark::Mark;
 
 /// Drops are written down when the first of them is this old.
 const PERSIST_AFTER: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const PERSIST_BYTES: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Passed {
     pub(super) covers: GtidSet,
-    pub(super) end: SourcePosition,
+    pub(super) mark: Mark,
     pub(super) bytes: usize,
     /// When the first that carried rows came.
     pub(super) rows_since: Option<Instant>,

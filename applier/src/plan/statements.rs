@@ -104,10 +104,10 @@ impl Planner {
         }
         self.close_group();
         let covers = self.covers(&t);
-        let end = self.reached(&t);
+        let mark = self.reached(&t);
         let Transaction { gtid, committed_at, .. } = t;
         let (done, wait) = oneshot::channel();
-        let ddl = Box::new(DdlWork { gtid, event, rows, covers, end, committed_at });
+        let ddl = Box::new(DdlWork { gtid, event, rows, covers, mark, committed_at });
         self.ready.push_back(Work::Ddl { ddl, done });
         self.ddl_done = Some(wait);
         Ok(())
@@ -120,9 +120,7 @@ impl Planner {
         text: &str,
         budget: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        let mut words = text.splitn(3, ' ').skip(1);
-        let commit = words.next().is_some_and(|word| word.eq_ignore_ascii_case("COMMIT"));
-        let xid = words.next().unwrap_or_default().trim();
+        let (xid, commit) = xid_of(text);
         let Some(at) = self.prepared.iter().position(|prepared| prepared.xid == xid) else {
             if !commit {
                 self.pass(&t);
@@ -145,6 +143,21 @@ impl Planner {
         self.pass(&t);
         Ok(())
     }
+}
+
+/// Which XA transaction a statement ends, and whether it commits it; `None` for another statement.
+pub(crate) fn xa_end(query: &Query<'_>) -> Option<(String, bool)> {
+    let text = String::from_utf8_lossy(query.sql);
+    matches!(classify(query), Statement::XaCommit | Statement::XaRollback).then(|| {
+        let (xid, commits) = xid_of(&text);
+        (xid.to_owned(), commits)
+    })
+}
+
+fn xid_of(text: &str) -> (&str, bool) {
+    let mut words = text.splitn(3, ' ').skip(1);
+    let commits = words.next().is_some_and(|word| word.eq_ignore_ascii_case("COMMIT"));
+    (words.next().unwrap_or_default().trim(), commits)
 }
 
 fn display(name: &ObjectName) -> String {

@@ -6,8 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::GroupLimits;
 use crate::filter::Filter;
 use crate::group::Group;
+use crate::mark::Mark;
 use crate::origin::Owners;
-use crate::position::SourcePosition;
 use crate::transaction::Item;
 
 /// What the target is to do next.
@@ -18,7 +18,7 @@ pub(crate) enum Work {
     /// Apply these transactions.
     Group(Group),
     /// Note that these were passed over.
-    Persist { covers: GtidSet, end: SourcePosition },
+    Persist { covers: GtidSet, mark: Mark },
     /// Run this statement; `done` is told when it is committed.
     Ddl { ddl: Box<DdlWork>, done: oneshot::Sender<()> },
 }
@@ -31,7 +31,7 @@ pub(crate) struct DdlWork {
     /// The rows of `CREATE TABLE … SELECT`.
     pub(crate) rows: Vec<Event>,
     pub(crate) covers: GtidSet,
-    pub(crate) end: SourcePosition,
+    pub(crate) mark: Mark,
     pub(crate) committed_at: u64,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use applier::verify;
 use wire::{ConnectOptions, TlsOptions};
 
-use super::{Account, Fault, Faults, File, Link, Mysql, Region, Relay};
+use super::{Account, Detect, Fault, Faults, File, Link, Mysql, Policy, Region, Relay};
 
 /// What the relay of this region is told.
 pub fn relay_config(file: &File, region: &str) -> Result<relay::Config, Faults> {
@@ -27,7 +27,7 @@ pub fn relay_config(file: &File, region: &str) -> Result<relay::Config, Faults> 
         plain_beyond_loopback: relay.plain_by_hand,
         user: relay.account.user.clone(),
         password,
-        links: links_from(file, &region.name).into_iter().map(|(key, _)| key).collect(),
+        links: downstreams(file, &region.name),
         limits: relay::Limits::default(),
     })
 }
@@ -57,6 +57,13 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         ddl: link.ddl,
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
         group: link.group,
+        conflicts: conflicts(file, link),
+        target_relay: match &to.relay {
+            Some(relay) if conflicts(file, link).any_by_row() => {
+                Some(connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &to.mysql)?)
+            }
+            _ => None,
+        },
     })
 }
 
@@ -92,6 +99,30 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
     })
 }
 
+/// The rules for conflicts of a link. Rows are looked at by default where a way back exists and the target has a relay
+/// to look in.
+fn conflicts(file: &File, link: &Link) -> applier::Conflicts {
+    let has_relay = file.regions.get(&link.to).is_some_and(|region| region.relay.is_some());
+    let by_default = if file.way_back(link).is_some() && has_relay { Detect::Row } else { Detect::Key };
+    let rules = |policy: Option<Policy>, detect: Option<Detect>| applier::TableRules {
+        policy: match policy.or(link.on_conflict).unwrap_or(Policy::Report) {
+            Policy::Report => applier::Policy::Report,
+            Policy::Ignore => applier::Policy::Ignore,
+            Policy::Overwrite => applier::Policy::Overwrite,
+            Policy::Newest => applier::Policy::Newest,
+        },
+        detect: match detect.or(link.detect).unwrap_or(by_default) {
+            Detect::Row => applier::Detect::Row,
+            Detect::Key => applier::Detect::Key,
+        },
+    };
+    let tables = link.tables.iter().map(|(name, t)| {
+        let in_target = link.rename.get(name).unwrap_or(name);
+        (in_target.clone(), rules(t.on_conflict, t.detect))
+    });
+    applier::Conflicts { rules: rules(None, None), tables: tables.collect() }
+}
+
 /// A region and its relay.
 pub fn region_with_relay<'a>(file: &'a File, region: &str) -> Result<(&'a Region, &'a Relay), Faults> {
     let region = find_region(file, region)?;
@@ -108,6 +139,14 @@ pub fn attach_config(file: &File, region: &str) -> Result<ConnectOptions, Faults
 pub fn links_from(file: &File, region: &str) -> Vec<(String, String)> {
     let links = file.links.values().filter(|l| l.from == region);
     links.map(|l| (format!("{}/{}/{}", file.sync.name, l.from, l.to), l.name.clone())).collect()
+}
+
+/// All whose acknowledgements keep a relay's log: the links that start there, and the conflict windows of those that
+/// end there.
+fn downstreams(file: &File, region: &str) -> Vec<String> {
+    let windows = file.links.values().filter(|l| l.to == region && conflicts(file, l).any_by_row());
+    let windows = windows.map(|l| applier::window_name(&format!("{}/{}/{}", file.sync.name, l.from, l.to)));
+    links_from(file, region).into_iter().map(|(key, _)| key).chain(windows).collect()
 }
 
 fn attach_tls(relay: &Relay, link: &Link) -> TlsOptions {

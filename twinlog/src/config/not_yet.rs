@@ -25,16 +25,13 @@ enum Served {
     Loopback,
 }
 
-const NOT_YET: [NotYet; 19] = [
+const NOT_YET: [NotYet; 16] = [
     NotYet { key: "link.*.initial", served: Served::Only("none") },
     NotYet { key: "link.*.existing", served: Served::Nothing },
-    NotYet { key: "link.*.on_conflict", served: Served::Only("report") },
-    NotYet { key: "link.*.detect", served: Served::Only("key") },
     NotYet { key: "link.*.operations", served: Served::AllOperations },
     NotYet { key: "link.*.rename", served: Served::Empty },
     NotYet { key: "link.*.workers", served: Served::Only("1") },
     NotYet { key: "link.*.start_at", served: Served::Nothing },
-    NotYet { key: "link.*.table", served: Served::Empty },
     NotYet { key: "link.*.admin.listen", served: Served::Loopback },
     NotYet { key: "link.*.admin.token_file", served: Served::Nothing },
     NotYet { key: "link.*.admin.tls_cert", served: Served::Nothing },

@@ -19,7 +19,8 @@ pub(super) fn check(file: &mut File, faults: &Collector) {
         if let Some(back) = file.way_back(link) {
             pair(link, back, faults);
         }
-        newest_needs_rows(link, faults);
+        let to_has_relay = file.regions.get(&link.to).is_none_or(|region| region.relay.is_some());
+        newest_needs_rows(link, to_has_relay, faults);
     }
 }
 
@@ -206,13 +207,24 @@ fn newest_on_both(link: &Link, back: &Link, faults: &Collector) {
     }
 }
 
-fn newest_needs_rows(link: &Link, faults: &Collector) {
+fn newest_needs_rows(link: &Link, to_has_relay: bool, faults: &Collector) {
     let clash = |policy: Option<Policy>, detect: Option<Detect>| {
         policy == Some(Policy::Newest) && detect == Some(Detect::Key)
     };
     let message = "newest needs detect = \"row\"";
     if clash(link.on_conflict, link.detect) {
         faults.fault(&key(link, "detect"), message);
+    }
+    let asks = |policy: Option<Policy>, detect: Option<Detect>| {
+        policy == Some(Policy::Newest) || detect == Some(Detect::Row)
+    };
+    let any =
+        asks(link.on_conflict, link.detect) || link.tables.values().any(|t| asks(t.on_conflict, t.detect));
+    if any && !to_has_relay {
+        faults.fault(
+            &key(link, "to"),
+            format!("conflicts by rows are found in the log of the relay of region {}: give it one", link.to),
+        );
     }
     for (name, settings) in &link.tables {
         if clash(settings.on_conflict.or(link.on_conflict), settings.detect.or(link.detect)) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wire::TlsMode;
 
+use applier::{Detect, Policy};
+
 use super::{Faults, File, applier_config, parse, relay_config};
 
 /// Two regions, both ways, with nothing that is not needed.
@@ -85,7 +87,12 @@ fn a_pair_is_read_with_defaults_for_the_rest() {
     assert_eq!(relay.sources[0].password.expose(), "a");
     assert_eq!(relay.dir, Path::new("/etc/twinlog/state/relay-eu"));
     assert_eq!((relay.retain, relay.max_size), (Duration::from_secs(72 * 3600), 200 << 30));
-    assert_eq!((relay.start, relay.links), (relay::Start::Asked, vec!["shop/eu/us".to_owned()]));
+    assert_eq!(relay.start, relay::Start::Asked);
+    assert_eq!(
+        relay.links,
+        ["shop/eu/us", "shop/us/eu#window"],
+        "a link, and the conflict window of the way back"
+    );
 
     let applier = applier_config(&file, "eu-us").unwrap();
     assert_eq!((applier.source.address.as_str(), applier.source.user.as_str()), ("127.0.0.1:3407", "link"));
@@ -319,13 +326,10 @@ fn what_is_not_served_yet_is_refused_by_name() {
     let refused = [
         ("initial = \"structure+data\"", "initial"),
         ("existing = \"keep\"", "existing"),
-        ("on_conflict = \"overwrite\"", "on_conflict"),
-        ("detect = \"row\"", "detect"),
         ("operations = [\"insert\", \"update\"]", "operations"),
         ("rename = { \"shop.a\" = \"shop.b\" }", "rename"),
         ("workers = 4", "workers"),
         ("start_at = \"2026-12-01T02:00:00Z\"", "start_at"),
-        ("table.\"shop.stock\".on_conflict = \"ignore\"", "table"),
         ("admin.listen = \"0.0.0.0:7481\"", "admin.listen"),
         ("admin.token_file = \"t\"", "admin.token_file"),
     ];
@@ -338,6 +342,25 @@ fn what_is_not_served_yet_is_refused_by_name() {
                   operations = [\"delete\", \"insert\", \"update\"]";
     let file = with("eu-us", served).unwrap();
     assert_eq!(file.links["eu-us"].admin.listen.as_deref(), Some("127.0.0.1:7481"));
+}
+
+#[test]
+fn a_pair_finds_conflicts_by_rows_unless_it_is_told_otherwise_and_a_link_without_a_way_back_by_keys() {
+    let conflicts = |file: &File| applier_config(file, "eu-us").unwrap().conflicts;
+    let pair = changed("", "").unwrap();
+    let config = applier_config(&pair, "eu-us").unwrap();
+    assert_eq!((config.conflicts.rules.policy, config.conflicts.rules.detect), (Policy::Report, Detect::Row));
+    let us_relay = applier_config(&pair, "us-eu").unwrap().source.address;
+    assert_eq!(config.target_relay.map(|relay| relay.address), Some(us_relay));
+    assert!(relay_config(&pair, "us").unwrap().links.contains(&"shop/eu/us#window".to_owned()));
+    let by_key = with("eu-us", "detect = \"key\"").unwrap();
+    assert_eq!(conflicts(&by_key).rules.detect, Detect::Key);
+    assert!(applier_config(&by_key, "eu-us").unwrap().target_relay.is_none());
+    assert!(!relay_config(&by_key, "us").unwrap().links.contains(&"shop/eu/us#window".to_owned()));
+    let table =
+        with("eu-us", "on_conflict = \"ignore\"\ntable.\"shop.stock\".on_conflict = \"overwrite\"").unwrap();
+    assert_eq!(conflicts(&table).of("shop", "stock").policy, Policy::Overwrite);
+    assert_eq!(conflicts(&table).of("shop", "other").policy, Policy::Ignore);
 }
 
 #[test]

@@ -1,0 +1,291 @@
+//! The target's own log, read into the conflict window.
+//!
+//! The applier is one more downstream of the target's relay. Local transactions, and those that other links applied,
+//! leave their keys in the window; what came from the link's own source is passed over. The relay keeps what no
+//! checkpoint has seen: what is acknowledged is what the last committed group had seen.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use binlog::event::Query;
+use binlog::row::{RowsEvent, TableMap};
+use binlog::{Event, EventKind, Gtid, GtidSet};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use wire::Connection;
+
+use super::key::{Key, TableKeys, UniqueKey};
+use super::rules::Effective;
+use super::seen::{Follower, Seen};
+use super::shared::SharedWindow;
+use super::window::Writer;
+use crate::collations::Collations;
+use crate::filter::Filter;
+use crate::origin::{LinkKey, Origins, Owners};
+use crate::plan::{Delivery, stamps, xa_end};
+use crate::position::SourcePosition;
+use crate::source::{Attach, IN_FLIGHT, Source};
+use crate::transaction::{Body, Item, Transaction};
+use crate::{Error, unique_keys};
+
+/// The window's keys may take so much memory, about: 150 bytes each.
+const MOST_KEYS: usize = 8_000_000;
+/// First and longest wait before the relay is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Places that could be acknowledged are kept this far apart.
+const ACKNOWLEDGE_STEP: u64 = 64 << 10;
+
+/// What a reader of the target's log is told.
+pub(crate) struct Rules {
+    pub(crate) link: LinkKey,
+    pub(crate) filter: Filter,
+    pub(crate) meta_schema: String,
+    pub(crate) owners: Owners,
+    pub(crate) regions: Vec<String>,
+}
+
+/// Reads the target's log.
+pub(crate) struct TargetLog {
+    attach: Attach,
+    rules: Rules,
+    window: SharedWindow,
+    /// A session of its own, for the keys of tables.
+    catalog: Connection,
+    collations: Arc<Collations>,
+    tables: HashMap<(String, String), Vec<UniqueKey>>,
+    follower: Follower,
+    prepared: HashMap<String, (Gtid, Vec<Key>)>,
+    /// Where transactions of the target ended, until they are seen.
+    ends: VecDeque<(Gtid, SourcePosition)>,
+}
+
+impl TargetLog {
+    /// A reader that begins where the window does: behind what `seen` has of the target.
+    pub(crate) fn new(
+        attach: Attach,
+        rules: Rules,
+        window: SharedWindow,
+        catalog: Connection,
+        collations: Arc<Collations>,
+        seen: &Seen,
+    ) -> Self {
+        let clock = super::rules::HybridClock::at(seen.of(&rules.link.to).clock);
+        Self {
+            attach,
+            rules,
+            window,
+            catalog,
+            collations,
+            tables: HashMap::new(),
+            follower: Follower { clock, ..Follower::default() },
+            prepared: HashMap::new(),
+            ends: VecDeque::new(),
+        }
+    }
+
+    /// Reads until `stop`. A relay that can't be reached is tried again: only a group that needs the window waits
+    /// for it.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut backoff = BACKOFF.0;
+        loop {
+            let before = self.window.followed();
+            let error = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                read = self.read(&before) => match read {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                },
+            };
+            if !error.is_transient() {
+                return Err(error);
+            }
+            if self.window.followed() != before {
+                backoff = BACKOFF.0;
+            }
+            tracing::debug!(error = %error, "the conflict window waits for the target's relay");
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.5))) => {}
+            }
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Reads until an error.
+    async fn read(&mut self, after: &GtidSet) -> Result<(), Error> {
+        // What was prepared is sent again: its GTID is not among what was followed.
+        self.prepared.clear();
+        let source = Source::connect(self.attach.clone()).await?;
+        let stream = source.dump(after).await?;
+        let (to, mut from) = mpsc::channel::<Delivery>(IN_FLIGHT);
+        let (acknowledge, acknowledged) = watch::channel(SourcePosition::default());
+        let origins =
+            Origins::new(&self.rules.link.sync, &self.rules.link.to, self.rules.regions.iter().cloned());
+        let reading = stream.run(to, acknowledged, CancellationToken::new());
+        tokio::pin!(reading);
+        loop {
+            tokio::select! {
+                biased;
+                delivery = from.recv() => match delivery {
+                    Some((Item::Transaction(t), _budget)) => {
+                        self.take(*t, &origins).await?;
+                        self.acknowledge(&acknowledge);
+                    }
+                    Some((Item::Format(_), _)) => {}
+                    None => return reading.await,
+                },
+                ended = &mut reading => return ended,
+            }
+        }
+    }
+
+    async fn take(&mut self, t: Transaction, origins: &Origins) -> Result<(), Error> {
+        let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
+        let ours = match &t.body {
+            Body::Rows(events) | Body::Prepared { rows: events, .. } => {
+                origins.ours(stamps(events, &self.rules.meta_schema).map_err(malformed)?)
+            }
+            Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
+        };
+        let is_own =
+            ours.is_empty() && self.rules.owners.of(t.gtid.uuid()) == Some(self.rules.link.to.as_str());
+        let origin = ours.last().map(|stamp| stamp.origin.clone());
+        let known = origin.as_deref().map(|region| self.follower.seen.of(region).gtids);
+        let time = self.follower.take(&ours, is_own, t.committed_at);
+        let time = time.map_err(|what| Error::BadStamp { gtid: t.gtid.clone(), what })?;
+        let writer = match origin {
+            Some(region) if region == self.rules.link.from => None,
+            Some(region) => {
+                let now = self.follower.seen.of(&region);
+                let gtids = now.gtids.minus(&known.unwrap_or_default());
+                Some(Writer { gtids, effective: Effective { time: now.clock, region } })
+            }
+            None if is_own => {
+                let gtids = [t.gtid.clone()].into_iter().collect();
+                Some(Writer { gtids, effective: Effective { time, region: self.rules.link.to.clone() } })
+            }
+            // DDL under another region's GTID.
+            None => None,
+        };
+        let passed: GtidSet = self.write(&t, writer).await?;
+        self.window.follow(&passed);
+        if self.window.len() > MOST_KEYS {
+            return Err(Error::WindowFull { region: self.rules.link.to.clone(), keys: MOST_KEYS });
+        }
+        self.note_end(t);
+        Ok(())
+    }
+
+    /// Puts a transaction's keys into the window; gives what of the log is followed with it.
+    async fn write(&mut self, t: &Transaction, writer: Option<Writer>) -> Result<GtidSet, Error> {
+        let mut passed: GtidSet = [t.gtid.clone()].into_iter().collect();
+        let keys = match &t.body {
+            Body::Rows(events) | Body::CreateSelect { rows: events, .. } if writer.is_some() => {
+                self.keys_of(&t.gtid, events).await?
+            }
+            Body::Prepared { xid, rows } if writer.is_some() => {
+                // Its rows are nobody's before XA COMMIT; a reader that begins anew is sent them again.
+                let keys = self.keys_of(&t.gtid, rows).await?;
+                self.prepared.insert(xid.clone(), (t.gtid.clone(), keys));
+                return Ok(GtidSet::new());
+            }
+            Body::Statement(event) => match self.ended_xa(&t.gtid, event)? {
+                Some((gtid, keys)) => {
+                    passed.insert(&gtid);
+                    keys
+                }
+                None => return Ok(passed),
+            },
+            _ => return Ok(passed),
+        };
+        if let Some(writer) = writer.filter(|_| !keys.is_empty()) {
+            self.window.write(writer, keys);
+        }
+        Ok(passed)
+    }
+
+    /// The rows of an XA transaction that a statement ends: its keys if it is committed, none if not.
+    fn ended_xa(&mut self, gtid: &Gtid, event: &Event) -> Result<Option<(Gtid, Vec<Key>)>, Error> {
+        let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
+        let query = Query::parse(event).map_err(malformed)?;
+        let Some((xid, commits)) = xa_end(&query) else {
+            // It may have altered a table.
+            self.tables.clear();
+            return Ok(None);
+        };
+        let Some((gtid, keys)) = self.prepared.remove(&xid) else { return Ok(None) };
+        Ok(Some((gtid, if commits { keys } else { Vec::new() })))
+    }
+
+    /// The keys of every row changed in tables in step.
+    async fn keys_of(&mut self, gtid: &Gtid, events: &[Event]) -> Result<Vec<Key>, Error> {
+        let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
+        let mut maps: HashMap<u64, (TableMap, TableKeys)> = HashMap::new();
+        let mut keys = Vec::new();
+        for event in events {
+            if event.kind() == EventKind::TableMap {
+                let (database, table) = TableMap::names_of(event).map_err(malformed)?;
+                let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+                if self.rules.filter.keeps(database, table) {
+                    let map = TableMap::parse(event).map_err(malformed)?;
+                    let table_keys = self.table_keys(&map).await?;
+                    maps.insert(id, (map, table_keys));
+                } else {
+                    maps.remove(&id);
+                }
+                continue;
+            }
+            let Some((map, table_keys)) = TableMap::id_of(event).and_then(|id| maps.get(&id)) else {
+                continue;
+            };
+            for change in RowsEvent::parse(event, map).map_err(malformed)?.changes() {
+                let of_row = table_keys.of(&change.map_err(malformed)?);
+                keys.extend(of_row.identity.into_iter().chain(of_row.unique));
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn table_keys(&mut self, map: &TableMap) -> Result<TableKeys, Error> {
+        let name = (map.database.clone(), map.table.clone());
+        if !self.tables.contains_key(&name) {
+            let keys = unique_keys::read(&mut self.catalog, &map.database, &map.table).await?;
+            self.tables.insert(name.clone(), keys);
+        }
+        let columns: HashMap<String, (usize, Option<u32>)> = map
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, c)| {
+                (c.name.to_lowercase(), (i, c.collation.filter(|id| self.collations.is_compared(*id))))
+            })
+            .collect();
+        Ok(TableKeys::new((&map.database, &map.table), &self.tables[&name], |column| {
+            columns.get(column).copied()
+        }))
+    }
+
+    /// Remembers where a transaction ended: once it is seen, what lies before is no longer needed.
+    fn note_end(&mut self, t: Transaction) {
+        let is_far = self.ends.back().is_none_or(|(_, last)| {
+            last.file != t.end.file || t.end.position.saturating_sub(last.position) >= ACKNOWLEDGE_STEP
+        });
+        if is_far && self.prepared.is_empty() {
+            self.ends.push_back((t.gtid, t.end));
+        }
+    }
+
+    fn acknowledge(&mut self, to: &watch::Sender<SourcePosition>) {
+        let seen = self.window.seen();
+        let mut reached = None;
+        while self.ends.front().is_some_and(|(gtid, _)| seen.contains(gtid)) {
+            reached = self.ends.pop_front().map(|(_, end)| end);
+        }
+        if let Some(end) = reached {
+            to.send_replace(end);
+        }
+    }
+}

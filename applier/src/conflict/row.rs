@@ -1,0 +1,127 @@
+//! A transaction's rows, one by one, each ready to be applied, looked up and shown by itself.
+
+use std::sync::Arc;
+
+use binlog::row::{RawRow, RowsEvent, TableMap};
+use binlog::{Event, EventKind};
+use serde_json::Value as Json;
+
+use super::key::ChangeKeys;
+use crate::Error;
+use crate::catalog::TargetTable;
+use crate::config::TableRules;
+use crate::group::{Member, binlog_statement};
+
+/// One row's change.
+pub(super) struct Row {
+    pub(super) table: Arc<TargetTable>,
+    pub(super) map: Arc<TableMap>,
+    map_event: Event,
+    /// The change as an event of its own.
+    pub(super) event: Event,
+    pub(super) keys: ChangeKeys,
+    pub(super) rules: TableRules,
+}
+
+/// What a change does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Operation {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl Row {
+    /// All rows of a transaction, in order.
+    pub(super) fn all_of(
+        member: &Member,
+        rules: impl Fn(&TargetTable) -> TableRules,
+    ) -> Result<Vec<Self>, Error> {
+        let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
+        let mut maps: Vec<(Event, Arc<TableMap>, Arc<TargetTable>)> = Vec::new();
+        let mut rows = Vec::new();
+        for event in &member.events {
+            let id = TableMap::id_of(event);
+            if event.kind() == EventKind::TableMap {
+                let map = TableMap::parse(event).map_err(malformed)?;
+                let table = member.table(&map.database, &map.table).cloned();
+                maps.retain(|(known, ..)| TableMap::id_of(known) != id);
+                maps.extend(table.map(|table| (event.clone(), Arc::new(map), table)));
+                continue;
+            }
+            let Some((map_event, map, table)) = maps.iter().find(|(map, ..)| TableMap::id_of(map) == id)
+            else {
+                continue;
+            };
+            let all = RowsEvent::parse(event, map).map_err(malformed)?;
+            for (one, change) in all.split().map_err(malformed)?.into_iter().zip(all.changes()) {
+                rows.push(Self {
+                    keys: table.keys.of(&change.map_err(malformed)?),
+                    table: table.clone(),
+                    map: map.clone(),
+                    map_event: map_event.clone(),
+                    event: one,
+                    rules: rules(table),
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn operation(&self) -> Operation {
+        match self.event.kind() {
+            EventKind::WriteRows | EventKind::WriteRowsV1 => Operation::Insert,
+            EventKind::DeleteRows | EventKind::DeleteRowsV1 => Operation::Delete,
+            _ => Operation::Update,
+        }
+    }
+
+    /// The statement that applies this event under the row's table map.
+    pub(super) fn statement(&self, event: &Event) -> Vec<u8> {
+        binlog_statement(&[self.map_event.bytes().as_ref(), event.bytes().as_ref()].concat())
+    }
+
+    /// The events that bring the incoming row about, whatever stands there. `before` and `after`: is there a row with
+    /// the key before, and one with the key after? An update finds its row by its key alone, so an image of what is
+    /// to be serves for what is there.
+    pub(super) fn forced(&self, before: bool, after: bool) -> Result<Vec<Event>, binlog::EventError> {
+        let raw = RawRow::of(&self.event, &self.map)?;
+        let (like, map) = (&self.event, &*self.map);
+        let moves = self.keys.identity.len() > 1;
+        Ok(match (self.operation(), &raw.before, &raw.after) {
+            (Operation::Insert, _, Some(new)) if after => vec![RawRow::update(like, map, new, new)],
+            (Operation::Insert, ..) => vec![like.clone()],
+            (Operation::Delete, ..) if before => vec![like.clone()],
+            (Operation::Delete, ..) => Vec::new(),
+            (Operation::Update, _, Some(_)) if before => vec![like.clone()],
+            (Operation::Update, _, Some(new)) if moves && after => vec![RawRow::update(like, map, new, new)],
+            (Operation::Update, _, Some(new)) => vec![RawRow::insert(like, map, new)],
+            // Told by what changed inside a JSON document: the row before is put there first.
+            (Operation::Update, Some(old), None) if before => {
+                vec![RawRow::update(like, map, old, old), like.clone()]
+            }
+            (Operation::Update, Some(old), None) => vec![RawRow::insert(like, map, old), like.clone()],
+            (Operation::Update, None, None) => vec![like.clone()],
+        })
+    }
+
+    /// The key as JSON, out of a row as JSON: its identity's columns; all where it has none.
+    pub(super) fn key_of(&self, row: Option<&Json>) -> Json {
+        let columns = self.table.keys.identity_columns();
+        let named = columns.iter().filter_map(|(i, _)| self.map.columns.get(*i));
+        let Some(Json::Object(all)) = row else { return Json::Null };
+        let key: serde_json::Map<String, Json> =
+            named.filter_map(|c| Some((c.name.clone(), all.get(&c.name)?.clone()))).collect();
+        if key.is_empty() { Json::Object(all.clone()) } else { Json::Object(key) }
+    }
+}

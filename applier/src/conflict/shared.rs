@@ -1,0 +1,91 @@
+//! The conflict window between the reader of the target's log and the one who applies.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use binlog::GtidSet;
+use tokio::sync::watch;
+
+use super::key::Key;
+use super::seen::Seen;
+use super::window::{Unseen, Window, Writer};
+
+/// Cheap to clone; locks are held for a few instructions only.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedWindow(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    window: Mutex<Window>,
+    /// What the last committed group had seen of the target.
+    seen: Mutex<GtidSet>,
+    /// Told when more of the log was read.
+    moved: watch::Sender<()>,
+}
+
+impl SharedWindow {
+    /// A window that begins behind these transactions of the target.
+    pub(crate) fn behind(followed: GtidSet) -> Self {
+        Self(Arc::new(Inner {
+            window: Mutex::new(Window::behind(followed)),
+            seen: Mutex::new(GtidSet::new()),
+            moved: watch::Sender::new(()),
+        }))
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Window) -> T) -> T {
+        change(&mut self.0.window.lock().expect("nothing panics while it is held"))
+    }
+
+    /// What of the target's log was read.
+    pub(crate) fn followed(&self) -> GtidSet {
+        self.with(|window| window.followed().clone())
+    }
+
+    pub(crate) fn follow(&self, gtids: &GtidSet) {
+        self.with(|window| window.follow(gtids));
+        self.0.moved.send_replace(());
+    }
+
+    pub(crate) fn write(&self, writer: Writer, keys: Vec<Key>) {
+        self.with(|window| window.write(writer, keys));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.with(|window| window.len())
+    }
+
+    /// Could keys of these indexes be in it?
+    pub(crate) fn has_any_of(&self, buckets: impl Iterator<Item = u64>) -> bool {
+        self.with(|window| !window.is_empty() && buckets.into_iter().any(|bucket| window.has_any_of(bucket)))
+    }
+
+    /// See [`Window::unseen`].
+    pub(crate) fn unseen(&self, key: &Key, seen: &Seen) -> Vec<Unseen> {
+        self.with(|window| window.unseen(key, seen))
+    }
+
+    /// Waits until all of this is read; `false` when it takes longer.
+    pub(crate) async fn reaches(&self, gtids: &GtidSet, within: Duration) -> bool {
+        let mut moved = self.0.moved.subscribe();
+        let reached = async {
+            while !self.with(|window| window.covers(gtids)) {
+                if moved.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(within, reached).await.is_ok()
+    }
+
+    /// Every transaction still to come has seen this.
+    pub(crate) fn prune(&self, region: &str, seen: &Seen) {
+        self.with(|window| window.prune(seen));
+        *self.0.seen.lock().expect("nothing panics while it is held") = seen.of(region).gtids;
+    }
+
+    /// What the last committed group had seen of the target.
+    pub(crate) fn seen(&self) -> GtidSet {
+        self.0.seen.lock().expect("nothing panics while it is held").clone()
+    }
+}
