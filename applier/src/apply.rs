@@ -132,8 +132,7 @@ impl Applier {
                 Work::Persist { covers, mark } => {
                     let fence = self.checkpoint.statement(&covers, &mark);
                     self.commit_small(&[&fence]).await?;
-                    self.checkpoint.committed(&covers, &mark);
-                    self.acknowledge.send_replace(mark.end);
+                    self.persisted(&covers, &mark);
                 }
                 Work::Ddl { ddl, done } => {
                     self.run_ddl(&ddl).await?;
@@ -300,7 +299,18 @@ impl Applier {
         tables.iter().map(definition).chain(executed).collect()
     }
 
-    /// Notes that a transaction of the target is committed.
+    /// Notes that a transaction of the checkpoint alone is committed.
+    pub(crate) fn persisted(&mut self, covers: &GtidSet, mark: &Mark) {
+        self.checkpoint.committed(covers, mark);
+        if let Some(window) = &self.window {
+            window.keep(self.checkpoint.done());
+            window.prune(&mark.seen);
+            self.checkpoint.set_done(window.done());
+        }
+        self.acknowledge.send_replace(mark.end.clone());
+    }
+
+    /// Notes that transactions of the source are committed in the target.
     pub(crate) fn committed(
         &mut self,
         covers: &GtidSet,
@@ -309,12 +319,8 @@ impl Applier {
         rows: u64,
         committed_at: u64,
     ) {
-        self.checkpoint.committed(covers, mark);
+        self.persisted(covers, mark);
         self.progress.committed(covers, transactions, rows, committed_at);
-        if let Some(window) = &self.window {
-            window.prune(&self.link.to, &mark.seen);
-        }
-        self.acknowledge.send_replace(mark.end.clone());
     }
 
     /// Counts what was decided.

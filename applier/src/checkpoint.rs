@@ -16,6 +16,7 @@ use binlog::stamp::{CHECKPOINT_TABLE, SLOTS};
 use wire::Connection;
 
 use crate::conflict::seen::Seen;
+use crate::conflict::window::Done;
 use crate::mark::Mark;
 use crate::origin::LinkKey;
 use crate::{Error, sql};
@@ -32,6 +33,8 @@ pub(crate) struct Checkpoint {
     slot: u8,
     applied: GtidSet,
     mark: Mark,
+    /// The part of the target's own log that the conflict window is done with.
+    done: Done,
 }
 
 /// Column definitions of the checkpoint table; [`binlog::stamp`] reads the first six and `clock` by position.
@@ -47,6 +50,8 @@ pub(crate) const COLUMNS: &str = "\
   updated_at TIMESTAMP(6) NOT NULL,
   clock BIGINT UNSIGNED NOT NULL DEFAULT 0,
   seen LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NULL,
+  target_gtid_set LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NULL,
+  target_clock BIGINT UNSIGNED NOT NULL DEFAULT 0,
   PRIMARY KEY (origin, link, slot)";
 
 impl Checkpoint {
@@ -78,7 +83,7 @@ impl Checkpoint {
     async fn read(connection: &mut Connection, table: String, rows: String) -> Result<Self, Error> {
         let failed = Error::target("reading the checkpoint");
         let query = format!(
-            "SELECT slot, epoch, seq, gtid_set, source_file, source_position, clock, seen FROM {table} WHERE {rows} ORDER BY updated_at"
+            "SELECT slot, epoch, seq, gtid_set, source_file, source_position, clock, seen, target_gtid_set, target_clock FROM {table} WHERE {rows} ORDER BY updated_at"
         );
         let mut checkpoint = Self {
             table,
@@ -88,6 +93,7 @@ impl Checkpoint {
             slot: 0,
             applied: GtidSet::new(),
             mark: Mark::default(),
+            done: Done::default(),
         };
         let mut seen = Seen::default();
         let result = connection.query_rows(query).await.map_err(&failed)?;
@@ -104,6 +110,11 @@ impl Checkpoint {
             if let Some(text) = row.optional_text("seen").map_err(&failed)? {
                 seen.union_with(&Seen::from_text(&text).ok_or_else(|| malformed("seen-set"))?);
             }
+            if let Some(text) = row.optional_text("target_gtid_set").map_err(&failed)? {
+                checkpoint.done.gtids.union_with(&text.parse().map_err(|_| malformed("target_gtid_set"))?);
+            }
+            let clock = row.parse("target_clock").map_err(&failed)?;
+            checkpoint.done.clock = checkpoint.done.clock.max(clock);
         }
         checkpoint.mark.seen = Arc::new(seen);
         if result.rows.len() == usize::from(SLOTS) {
@@ -119,7 +130,7 @@ impl Checkpoint {
         let (origin, key, set) =
             (sql::text(&link.from), sql::text(&link.text()), sql::text(&start.to_string()));
         let seen = sql::text(&seen.to_text());
-        let row = |slot| format!("({origin}, {key}, {slot}, 0, 0, {set}, '', 0, NOW(6), 0, {seen})");
+        let row = |slot| format!("({origin}, {key}, {slot}, 0, 0, {set}, '', 0, NOW(6), 0, {seen}, NULL, 0)");
         let rows: Vec<String> = (0..SLOTS).map(row).collect();
         format!("INSERT INTO {table} VALUES {}", rows.join(", "))
     }
@@ -146,6 +157,16 @@ impl Checkpoint {
         &self.applied
     }
 
+    /// The part of the target's own log that the conflict window is done with.
+    pub(crate) fn done(&self) -> &Done {
+        &self.done
+    }
+
+    /// What the next statement is to say of it.
+    pub(crate) fn set_done(&mut self, done: Done) {
+        self.done = done;
+    }
+
     /// Where that ends in the source's log.
     pub(crate) fn mark(&self) -> &Mark {
         &self.mark
@@ -159,12 +180,15 @@ impl Checkpoint {
         let seq = self.seq[usize::from(*slot)];
         format!(
             "UPDATE {table} SET seq = IF(epoch = {epoch} AND seq = {seq}, seq + 1, NULL), gtid_set = '{applied}', \
-             source_file = {}, source_position = {}, updated_at = NOW(6), clock = {}, seen = {} \
+             source_file = {}, source_position = {}, updated_at = NOW(6), clock = {}, seen = {}, \
+             target_gtid_set = '{}', target_clock = {} \
              WHERE {rows} AND slot = {slot}",
             sql::text(&mark.end.file),
             mark.end.position,
             mark.clock,
-            sql::text(&mark.seen.to_text())
+            sql::text(&mark.seen.to_text()),
+            self.done.gtids,
+            self.done.clock
         )
     }
 

@@ -196,7 +196,7 @@ pub enum Error {
         table: String,
     },
     /// A row met another than it expects, and nobody has decided who wins.
-    #[error("transaction {gtid}: {operation} of {table} at {key} can't be applied: {what} (conflict {id}){detail}", what = conflict_text(*kind))]
+    #[error("transaction {gtid}: {operation} of {table} at {key} can't be applied: {what} (conflict {id}){detail}", what = conflict_text(*kind), detail = behind_colon(detail))]
     Conflict {
         /// The transaction.
         gtid: Gtid,
@@ -212,7 +212,7 @@ pub enum Error {
         id: String,
         /// Its number in the target's conflict table.
         number: u64,
-        /// What the server said, behind a colon; empty where it said nothing.
+        /// What the server said; empty where it said nothing.
         detail: String,
     },
     /// A row event is larger than a statement to the target may be.
@@ -362,6 +362,10 @@ impl Error {
             | Self::DefinitionChanged { .. } => return None,
         })
     }
+}
+
+fn behind_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
 /// What a kind of conflict means, for people.

@@ -201,12 +201,15 @@ impl Link {
         };
         let mut session = target::connect(&config.targets).await?;
         let seen = &checkpoint.mark().seen;
-        let mut behind = seen.of(&config.to).gtids;
+        let of_target = seen.of(&config.to);
+        let mut behind = of_target.gtids;
+        behind.union_with(&checkpoint.done().gtids);
+        let clock = of_target.clock.max(checkpoint.done().clock);
         // DDL of other regions ran in the target under its original GTIDs.
         for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
             behind.union_with(&applied);
         }
-        let window = SharedWindow::behind(behind);
+        let window = SharedWindow::behind(behind, clock);
         let rules = follow::Rules {
             link: self.key.clone(),
             filter: Filter::new(config.tables.clone(), &config.meta_schema),
@@ -215,7 +218,7 @@ impl Link {
             regions: config.regions.keys().cloned().collect(),
         };
         let attach = Attach::to_target(config, &self.key, relay);
-        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone(), seen);
+        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone());
         Ok((Some(log), Some(window)))
     }
 

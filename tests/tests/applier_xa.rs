@@ -77,7 +77,9 @@ async fn what_a_prepared_transaction_needs_is_neither_acknowledged_nor_purged() 
 async fn acknowledged(pair: &Pair) -> u64 {
     until("a position is acknowledged", SOON, async || {
         let relay = pair.try_status().await?.relay("eu")?;
-        let place = relay.json()["downstreams"][0]["acknowledged"].as_str().unwrap_or_default();
+        let downstreams = relay.json()["downstreams"].as_array().cloned().unwrap_or_default();
+        let link = downstreams.iter().find(|d| d["name"] == "shop/eu/us");
+        let place = link.and_then(|d| d["acknowledged"].as_str()).unwrap_or_default();
         let position = place.rsplit_once(':').and_then(|(_, position)| position.parse().ok());
         position.ok_or_else(|| relay.json().to_string())
     })

@@ -12,6 +12,7 @@ use binlog::{EventKind, GtidSet};
 
 use super::key::ChangeKeys;
 use super::rules::Detect;
+use super::shared::SharedWindow;
 use crate::Error;
 use crate::apply::{Applier, Failure};
 use crate::catalog::TargetTable;
@@ -89,8 +90,24 @@ impl Applier {
             if self.stop.is_cancelled() {
                 return Err(Error::Stopped);
             }
+            self.let_go(&window).await?;
         }
         self.progress.state("running");
+        Ok(())
+    }
+
+    /// A relay that is at its size limit reads no further before more is acknowledged: while waiting for it, the
+    /// checkpoint says what the window is done with.
+    async fn let_go(&mut self, window: &SharedWindow) -> Result<(), Error> {
+        let done = window.done();
+        if done == *self.checkpoint.done() {
+            return Ok(());
+        }
+        self.checkpoint.set_done(done);
+        let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
+        let fence = self.checkpoint.statement(&covers, &mark);
+        self.commit_small(&[&fence]).await?;
+        self.persisted(&covers, &mark);
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! The target's own log, read into the conflict window.
 //!
 //! The applier is one more downstream of the target's relay. Local transactions, and those that other links applied,
-//! leave their keys in the window; what came from the link's own source is passed over. The relay keeps what no
-//! checkpoint has seen: what is acknowledged is what the last committed group had seen.
+//! leave their keys in the window; what came from the link's own source is passed over. The relay keeps what a restart
+//! would need: acknowledged is what the checkpoint says the window is done with, which is all before the first writer
+//! that a transaction still to come may not have seen.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use wire::Connection;
 
 use super::key::{Key, TableKeys, UniqueKey};
-use super::rules::Effective;
-use super::seen::{Follower, Seen};
+use super::rules::{Effective, HybridClock};
+use super::seen::Follower;
 use super::shared::SharedWindow;
 use super::window::Writer;
 use crate::collations::Collations;
@@ -56,21 +57,20 @@ pub(crate) struct TargetLog {
     tables: HashMap<(String, String), Vec<UniqueKey>>,
     follower: Follower,
     prepared: HashMap<String, (Gtid, Vec<Key>)>,
-    /// Where transactions of the target ended, until they are seen.
+    /// Where transactions of the target ended, until the window is done with them.
     ends: VecDeque<(Gtid, SourcePosition)>,
 }
 
 impl TargetLog {
-    /// A reader that begins where the window does: behind what `seen` has of the target.
+    /// A reader that begins where the window does.
     pub(crate) fn new(
         attach: Attach,
         rules: Rules,
         window: SharedWindow,
         catalog: Connection,
         collations: Arc<Collations>,
-        seen: &Seen,
     ) -> Self {
-        let clock = super::rules::HybridClock::at(seen.of(&rules.link.to).clock);
+        let clock = HybridClock::at(window.done().clock);
         Self {
             attach,
             rules,
@@ -126,18 +126,21 @@ impl TargetLog {
             Origins::new(&self.rules.link.sync, &self.rules.link.to, self.rules.regions.iter().cloned());
         let reading = stream.run(to, acknowledged, CancellationToken::new());
         tokio::pin!(reading);
+        let mut kept = self.window.kept();
         loop {
             tokio::select! {
                 biased;
                 delivery = from.recv() => match delivery {
-                    Some((Item::Transaction(t), _budget)) => {
-                        self.take(*t, &origins).await?;
-                        self.acknowledge(&acknowledge);
-                    }
+                    Some((Item::Transaction(t), _budget)) => self.take(*t, &origins).await?,
                     Some((Item::Format(_), _)) => {}
                     None => return reading.await,
                 },
                 ended = &mut reading => return ended,
+                // The sender lives in the window.
+                Ok(()) = kept.changed() => {
+                    let done = kept.borrow_and_update().clone();
+                    self.acknowledge(&done, &acknowledge);
+                }
             }
         }
     }
@@ -171,7 +174,7 @@ impl TargetLog {
             None => None,
         };
         let passed: GtidSet = self.write(&t, writer).await?;
-        self.window.follow(&passed);
+        self.window.follow(&passed, self.follower.clock.time());
         if self.window.len() > MOST_KEYS {
             return Err(Error::WindowFull { region: self.rules.link.to.clone(), keys: MOST_KEYS });
         }
@@ -268,7 +271,7 @@ impl TargetLog {
         }))
     }
 
-    /// Remembers where a transaction ended: once it is seen, what lies before is no longer needed.
+    /// Remembers where a transaction ended: once the window is done with it, what lies before is no longer needed.
     fn note_end(&mut self, t: Transaction) {
         let is_far = self.ends.back().is_none_or(|(_, last)| {
             last.file != t.end.file || t.end.position.saturating_sub(last.position) >= ACKNOWLEDGE_STEP
@@ -278,10 +281,9 @@ impl TargetLog {
         }
     }
 
-    fn acknowledge(&mut self, to: &watch::Sender<SourcePosition>) {
-        let seen = self.window.seen();
+    fn acknowledge(&mut self, done: &GtidSet, to: &watch::Sender<SourcePosition>) {
         let mut reached = None;
-        while self.ends.front().is_some_and(|(gtid, _)| seen.contains(gtid)) {
+        while self.ends.front().is_some_and(|(gtid, _)| done.contains(gtid)) {
             reached = self.ends.pop_front().map(|(_, end)| end);
         }
         if let Some(end) = reached {

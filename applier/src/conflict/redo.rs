@@ -411,7 +411,7 @@ impl Applier {
         let fence = self.checkpoint.statement(&covers, &mark);
         let insert = conflict.insert(&self.schema, &self.link);
         let id = self.commit_small(&[&fence, &insert]).await?;
-        self.checkpoint.committed(&covers, &mark);
+        self.persisted(&covers, &mark);
         Ok(id)
     }
 

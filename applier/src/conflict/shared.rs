@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::key::Key;
 use super::seen::Seen;
-use super::window::{Unseen, Window, Writer};
+use super::window::{Done, Unseen, Window, Writer};
 
 /// Cheap to clone; locks are held for a few instructions only.
 #[derive(Clone, Debug)]
@@ -17,18 +17,18 @@ pub(crate) struct SharedWindow(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     window: Mutex<Window>,
-    /// What the last committed group had seen of the target.
-    seen: Mutex<GtidSet>,
+    /// What the checkpoint says the window is done with.
+    kept: watch::Sender<GtidSet>,
     /// Told when more of the log was read.
     moved: watch::Sender<()>,
 }
 
 impl SharedWindow {
     /// A window that begins behind these transactions of the target.
-    pub(crate) fn behind(followed: GtidSet) -> Self {
+    pub(crate) fn behind(followed: GtidSet, clock: u64) -> Self {
         Self(Arc::new(Inner {
-            window: Mutex::new(Window::behind(followed)),
-            seen: Mutex::new(GtidSet::new()),
+            window: Mutex::new(Window::behind(followed, clock)),
+            kept: watch::Sender::new(GtidSet::new()),
             moved: watch::Sender::new(()),
         }))
     }
@@ -42,8 +42,8 @@ impl SharedWindow {
         self.with(|window| window.followed().clone())
     }
 
-    pub(crate) fn follow(&self, gtids: &GtidSet) {
-        self.with(|window| window.follow(gtids));
+    pub(crate) fn follow(&self, gtids: &GtidSet, clock: u64) {
+        self.with(|window| window.follow(gtids, clock));
         self.0.moved.send_replace(());
     }
 
@@ -79,13 +79,22 @@ impl SharedWindow {
     }
 
     /// Every transaction still to come has seen this.
-    pub(crate) fn prune(&self, region: &str, seen: &Seen) {
+    pub(crate) fn prune(&self, seen: &Seen) {
         self.with(|window| window.prune(seen));
-        *self.0.seen.lock().expect("nothing panics while it is held") = seen.of(region).gtids;
     }
 
-    /// What the last committed group had seen of the target.
-    pub(crate) fn seen(&self) -> GtidSet {
-        self.0.seen.lock().expect("nothing panics while it is held").clone()
+    /// What a reader that begins anew may leave out, once the checkpoint says so.
+    pub(crate) fn done(&self) -> Done {
+        self.with(|window| window.done().clone())
+    }
+
+    /// The checkpoint says so.
+    pub(crate) fn keep(&self, done: &Done) {
+        self.0.kept.send_replace(done.gtids.clone());
+    }
+
+    /// Tells what the checkpoint says.
+    pub(crate) fn kept(&self) -> watch::Receiver<GtidSet> {
+        self.0.kept.subscribe()
     }
 }

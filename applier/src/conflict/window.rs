@@ -46,6 +46,16 @@ struct Written {
     folded: Vec<u128>,
     any: Vec<u64>,
     buckets: Vec<u64>,
+    /// What was read from it on, up to the next.
+    read: Done,
+}
+
+/// A part of the target's log that the window is done with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) gtids: GtidSet,
+    /// The target's hybrid clock at its end.
+    pub(crate) clock: u64,
 }
 
 /// See the [module](self).
@@ -53,6 +63,8 @@ struct Written {
 pub(crate) struct Window {
     /// Every transaction of the target's log up to here is in it, or of no concern.
     followed: GtidSet,
+    /// The part of it that holds nothing a restart would need: all before the first writer that is kept.
+    done: Done,
     by_key: HashMap<u128, Vec<Entry>>,
     /// Keys that can't be folded, by index.
     any: HashMap<u64, Vec<Entry>>,
@@ -64,13 +76,22 @@ pub(crate) struct Window {
 
 impl Window {
     /// A window that begins behind these transactions of the target.
-    pub(crate) fn behind(followed: GtidSet) -> Self {
-        Self { followed, ..Self::default() }
+    pub(crate) fn behind(followed: GtidSet, clock: u64) -> Self {
+        let done = Done { gtids: followed.clone(), clock };
+        Self { followed, done, ..Self::default() }
     }
 
-    /// The target's log was read up to here, all of it of no concern.
-    pub(crate) fn follow(&mut self, gtids: &GtidSet) {
+    /// These transactions of the target's log are read, and its hybrid clock is at `clock` with them.
+    pub(crate) fn follow(&mut self, gtids: &GtidSet, clock: u64) {
         self.followed.union_with(gtids);
+        let read = self.written.back_mut().map_or(&mut self.done, |last| &mut last.read);
+        read.gtids.union_with(gtids);
+        read.clock = clock;
+    }
+
+    /// What a reader that begins anew may leave out.
+    pub(crate) fn done(&self) -> &Done {
+        &self.done
     }
 
     /// What of the target's log was read.
@@ -101,8 +122,13 @@ impl Window {
     /// A transaction of the target's log wrote these keys.
     pub(crate) fn write(&mut self, writer: Writer, keys: Vec<Key>) {
         let writer = Arc::new(writer);
-        let mut written =
-            Written { writer: writer.clone(), folded: Vec::new(), any: Vec::new(), buckets: Vec::new() };
+        let mut written = Written {
+            writer: writer.clone(),
+            folded: Vec::new(),
+            any: Vec::new(),
+            buckets: Vec::new(),
+            read: Done::default(),
+        };
         for key in keys {
             let entries = if key.any {
                 written.any.push(key.bucket);
@@ -152,6 +178,8 @@ impl Window {
                 return;
             }
             if let Some(written) = self.written.pop_front() {
+                self.done.gtids.union_with(&written.read.gtids);
+                self.done.clock = self.done.clock.max(written.read.clock);
                 self.forget(&written);
             }
         }
@@ -225,6 +253,21 @@ mod tests {
         assert_eq!((times(&window, "a", 0), times(&window, "b", 0)), (vec![2], vec![]));
         window.prune(&seen(2));
         assert!(window.is_empty() && window.by_key.is_empty() && window.buckets.is_empty());
+    }
+
+    #[test]
+    fn a_restart_needs_the_log_from_the_first_writer_that_may_be_unseen() {
+        let gtids = |number| writer(number).gtids;
+        let mut window = Window::behind(gtids(1), 1);
+        window.follow(&gtids(2), 2);
+        window.write(writer(3), vec![key("t", "a")]);
+        window.follow(&gtids(3), 3);
+        window.follow(&gtids(4), 4);
+        let up_to = |window: &Window| (window.done().gtids.count(), window.done().clock);
+        assert_eq!(up_to(&window), (2, 2));
+        assert!(window.covers(&gtids(4)));
+        window.prune(&seen(3));
+        assert_eq!(up_to(&window), (4, 4));
     }
 
     #[test]

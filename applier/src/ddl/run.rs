@@ -92,7 +92,7 @@ impl Applier {
             ddl.gtid
         );
         self.commit_small(&[&fence, &note]).await?;
-        self.checkpoint.committed(&covers, &at);
+        self.persisted(&covers, &at);
         Ok(())
     }
 
