@@ -130,7 +130,11 @@ impl Applier {
                 Work::Format(format) => target::describe_format(&mut self.connection, &format).await?,
                 Work::Group(group) => self.apply(group).await?,
                 Work::Persist { covers, mark } => {
-                    let fence = self.checkpoint.statement(&covers, &mark);
+                    // Nothing is in hand that could have seen less.
+                    if let Some(window) = &self.window {
+                        window.prune(&mark.seen);
+                    }
+                    let fence = self.fence(&covers, &mark);
                     self.commit_small(&[&fence]).await?;
                     self.persisted(&covers, &mark);
                 }
@@ -250,7 +254,7 @@ impl Applier {
     /// One attempt: all of the group and its checkpoint are committed, or nothing.
     async fn attempt(&mut self, group: &Group) -> Result<(), Failure> {
         let (covers, mark) = (group.covers(), group.mark());
-        let fence = self.checkpoint.statement(&covers, &mark);
+        let fence = self.fence(&covers, &mark);
         let tables = group.tables();
         let questions = self.questions(&tables);
         let mut chunks = group.statements(self.max_event_bytes).peekable();
@@ -299,13 +303,20 @@ impl Applier {
         tables.iter().map(definition).chain(executed).collect()
     }
 
+    /// What a transaction of the target begins with.
+    pub(crate) fn fence(&mut self, covers: &GtidSet, mark: &Mark) -> String {
+        if let Some(window) = &self.window {
+            self.checkpoint.set_done(window.done());
+        }
+        self.checkpoint.statement(covers, mark)
+    }
+
     /// Notes that a transaction of the checkpoint alone is committed.
     pub(crate) fn persisted(&mut self, covers: &GtidSet, mark: &Mark) {
         self.checkpoint.committed(covers, mark);
         if let Some(window) = &self.window {
             window.keep(self.checkpoint.done());
             window.prune(&mark.seen);
-            self.checkpoint.set_done(window.done());
         }
         self.acknowledge.send_replace(mark.end.clone());
     }

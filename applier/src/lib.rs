@@ -36,7 +36,7 @@ pub mod verify;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Conflicts, GroupLimits, TableRules};
-pub use conflict::{Detect, Kind, Policy, Winner};
+pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};
 pub use error::Error;
 pub use source::window_name;

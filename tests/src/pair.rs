@@ -115,6 +115,18 @@ impl Pair {
         }
     }
 
+    /// A pair of which one direction alone will run: there is no relay to look for conflicts in, so that both links
+    /// find them by keys.
+    pub async fn one_way(options: PairOptions) -> Self {
+        let mut pair = Self::new(options).await;
+        pair.configure(|file| {
+            for link in ["eu-us", "us-eu"] {
+                file.add_to_link(link, "detect = \"key\"");
+            }
+        });
+        pair
+    }
+
     /// A region by its name.
     pub fn region(&self, name: &str) -> &Region {
         [&self.eu, &self.us].into_iter().find(|r| r.name() == name).expect("a region of the pair")

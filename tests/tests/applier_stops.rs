@@ -9,9 +9,7 @@ const SOON: Duration = Duration::from_secs(30);
 const APPLIER: Process = Process::Applier("eu-us");
 
 async fn pair() -> Pair {
-    let mut pair = Pair::new(PairOptions::default()).await;
-    // Most run one direction alone: there is no relay of us to look for conflicts in.
-    pair.configure(|file| file.add_to_link("eu-us", "detect = \"key\""));
+    let pair = Pair::one_way(PairOptions::default()).await;
     for region in [&pair.eu, &pair.us] {
         region
             .run_all(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY, b LONGBLOB)"])

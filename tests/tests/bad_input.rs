@@ -10,7 +10,7 @@ const APPLIER: Process = Process::Applier("eu-us");
 const SOON: Duration = Duration::from_secs(30);
 
 async fn pair() -> Pair {
-    let pair = Pair::new(PairOptions::default()).await;
+    let pair = Pair::one_way(PairOptions::default()).await;
     for region in [&pair.eu, &pair.us] {
         region.run_all(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)"]).await;
     }

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Some seconds of work through the link eu-us, with several segments, and everything stopped afterwards.
 async fn after_some_work() -> Pair {
-    let mut pair = Pair::new(PairOptions::default()).await;
+    let mut pair = Pair::one_way(PairOptions::default()).await;
     pair.configure(|file| file.add_to_region("eu", r#"relay.start = "oldest""#));
     Workload::prepare(&pair).await;
     pair.start_one(RELAY);

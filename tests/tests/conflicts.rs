@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use harness::{Pair, PairOptions, Process, until};
+use harness::{Finished, Pair, PairOptions, Process, twinlog, until};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -273,4 +273,86 @@ async fn a_transaction_that_collides_in_one_row_is_still_applied_whole() {
     assert_eq!(rows(&pair, "us").await, ["1 one 11", "3 three 3", "20 twenty 21"]);
     // Two changes of one row in it, each decided alike.
     assert_eq!(conflicts(&pair, "us").await, ["changed source", "changed source"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conflicts_are_listed_shown_decided_and_flipped_from_the_command_line() {
+    let pair = pair(&[], &["on_conflict = \"ignore\""]).await;
+    collide(
+        &pair,
+        &[
+            "UPDATE shop.stock SET n = 10, d = '{\"b\": [1, null]}' WHERE id = 1",
+            "DELETE FROM shop.stock WHERE id = 2",
+        ],
+        &[
+            "UPDATE shop.stock SET n = 20 WHERE id = 1",
+            "UPDATE shop.stock SET code = 'zwei \\\\ \\'' WHERE id = 2",
+        ],
+    )
+    .await;
+    pair.wait_state("eu-us", "failed", SOON).await;
+    let shown = command(&pair, &["conflicts", "show", "us/1"]).await;
+    for part in
+        ["shop.stock {\"id\":1}", "nobody yet", "INCOMING AFTER", "TARGET'S ROW", "resolve us/1 --take"]
+    {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let open = command(&pair, &["conflicts", "--open", "--link", "eu-us"]).await;
+    assert!(open.contains("us/1") && open.contains("waits for a decision"), "{open}");
+    assert!(command(&pair, &["conflicts", "resolve", "us/1", "--take", "target"]).await.contains("goes on"));
+    // The next one stops the link again.
+    until("the second conflict is reported", SOON, async || {
+        let open = command(&pair, &["conflicts", "--open"]).await;
+        if open.contains("us/2") { Ok(()) } else { Err(open) }
+    })
+    .await;
+    command(&pair, &["conflicts", "resolve", "us/2", "--take", "source"]).await;
+    until("both are closed", SOON, async || {
+        let all: Vec<String> = pair
+            .us
+            .rows("SELECT CONCAT_WS(' ', kind, winner, resolution, resolved_at IS NOT NULL) FROM twinlog.conflict ORDER BY id")
+            .await;
+        if all == ["changed target target 1", "changed source source 1"] { Ok(()) } else { Err(format!("{all:?}")) }
+    })
+    .await;
+    assert_eq!(rows(&pair, "us").await, ["1 one 20", "3 three 3"]);
+    // Made the winner after all, in both regions.
+    let flipped = command(&pair, &["conflicts", "flip", "us/1", "us/2"]).await;
+    assert_eq!(flipped.lines().count(), 2, "{flipped}");
+    until("the losers have won in both regions", SOON, async || {
+        for region in ["us", "eu"] {
+            let query = "SELECT CONCAT_WS(' ', id, code, n, d) FROM shop.stock WHERE id < 3 ORDER BY id";
+            let found: Vec<String> = pair.region(region).rows(query).await;
+            if found != ["1 one 10 {\"b\": [1, null]}", "2 zwei \\ ' 2"] {
+                return Err(format!("{region}: {found:?}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    let json = command(&pair, &["conflicts", "--json", "--kind", "changed"]).await;
+    let all: serde_json::Value = serde_json::from_str(&json).expect("a list");
+    let ids: Vec<&str> = all.as_array().unwrap().iter().filter_map(|c| c["id"].as_str()).collect();
+    assert!(
+        ids.contains(&"us/1") && ids.contains(&"us/2") && ids.iter().any(|id| id.starts_with("eu/")),
+        "{ids:?}"
+    );
+    assert_eq!(all[0]["key"], serde_json::json!({"id": 1}));
+    let again = run(&pair, &["conflicts", "flip", "us/1"]).await;
+    again.assert_failed(1, &["us/1", "flipped before"]);
+    run(&pair, &["conflicts", "resolve", "us/9", "--take", "skip"]).await.assert_failed(1, &["us/9"]);
+    run(&pair, &["conflicts", "show", "asia/1"]).await.assert_failed(2, &["asia", "eu, us"]);
+}
+
+async fn run(pair: &Pair, words: &[&str]) -> Finished {
+    let mut command = twinlog();
+    command.args(words).arg("-c").arg(pair.config());
+    Finished::of_command(&mut command, SOON).await
+}
+
+/// Runs a command that succeeds, and gives what it printed.
+async fn command(pair: &Pair, words: &[&str]) -> String {
+    let finished = run(pair, words).await;
+    assert_eq!(finished.code, 0, "{words:?}: {finished}");
+    finished.out
 }

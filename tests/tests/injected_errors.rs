@@ -19,9 +19,7 @@ struct Group {
 
 impl Group {
     async fn waiting() -> Self {
-        let mut pair = Pair::new(PairOptions::default()).await;
-        // One direction alone: there is no relay of us to look for conflicts in.
-        pair.configure(|file| file.add_to_link("eu-us", "detect = \"key\""));
+        let pair = Pair::one_way(PairOptions::default()).await;
         for region in [&pair.eu, &pair.us] {
             region
                 .run_all(&[

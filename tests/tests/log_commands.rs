@@ -18,7 +18,7 @@ const TABLE: &str =
 
 /// A pair whose relay eu runs and has three source files, with a row of its own in each.
 async fn three_files() -> Pair {
-    let mut pair = Pair::new(PairOptions::default()).await;
+    let mut pair = Pair::one_way(PairOptions::default()).await;
     pair.configure(|file| file.add_to_region("eu", r#"relay.start = "oldest""#));
     pair.start_one(RELAY);
     write_three_files(&pair).await;
@@ -340,7 +340,7 @@ async fn a_running_relay_purges_by_hand_what_its_links_have_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purging_by_hand_stops_at_what_the_link_has_not_acknowledged() {
-    let mut pair = Pair::new(PairOptions::default()).await;
+    let mut pair = Pair::one_way(PairOptions::default()).await;
     pair.configure(|file| file.add_to_region("eu", r#"relay.start = "oldest""#));
     pair.start_one(RELAY);
     write_three_files(&pair).await;

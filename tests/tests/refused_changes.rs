@@ -8,7 +8,7 @@ const APPLIER: Process = Process::Applier("eu-us");
 const SOON: Duration = Duration::from_secs(30);
 
 async fn pair(ddl: Option<&'static str>) -> Pair {
-    let pair = Pair::new(PairOptions { ddl, ..PairOptions::default() }).await;
+    let pair = Pair::one_way(PairOptions { ddl, ..PairOptions::default() }).await;
     for region in [&pair.eu, &pair.us] {
         region
             .run_all(&[

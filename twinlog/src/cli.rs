@@ -1,5 +1,6 @@
 //! The command line.
 
+mod conflicts;
 mod log;
 mod verify;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::logging::{LogOptions, Speaker};
 
+pub(crate) use conflicts::{ConflictAction, ConflictsArgs, ListArgs, TakeWord};
 pub(crate) use log::{
     EventsArgs, ExportArgs, LogAction, LogArgs, LogPlace, LookArgs, OwnLog, PurgeArgs, RangeArgs, RepairArgs,
 };
@@ -48,8 +50,8 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Compare the regions, and repair on request
     Verify(VerifyArgs),
-    /// The recorded conflicts
-    Conflicts(OutputArgs),
+    /// The recorded conflicts: list, follow, decide, flip
+    Conflicts(ConflictsArgs),
     /// The relay log, offline or live
     Log(LogArgs),
     /// What a shell needs to complete this command line; see docs/install.md
@@ -256,6 +258,10 @@ mod tests {
             "verify -c f --repair eu --dry-run",
             "verify -c f --continuous --pause 10m",
             "conflicts -c f --json",
+            "conflicts -c f --open --table shop.stock --kind unique --since 10m --follow",
+            "conflicts show -c f us/17",
+            "conflicts resolve us/17 us/18 --take source -c f",
+            "conflicts flip -c f us/17",
             "log list -c f --region eu --json",
             "log list --dir d",
             "log events --dir d --gtids 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7 --since 10m --rows --json",

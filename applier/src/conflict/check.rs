@@ -103,9 +103,8 @@ impl Applier {
         if done == *self.checkpoint.done() {
             return Ok(());
         }
-        self.checkpoint.set_done(done);
         let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
-        let fence = self.checkpoint.statement(&covers, &mark);
+        let fence = self.fence(&covers, &mark);
         self.commit_small(&[&fence]).await?;
         self.persisted(&covers, &mark);
         Ok(())

@@ -10,9 +10,12 @@
 //! | `check.rs` | a group held against the window, under its own locks |
 //! | `owned.rs` | how far the window must be: what the target has executed |
 //! | `redo.rs` | a transaction that collides, row by row: `row.rs`, `local_row.rs` |
+//! | `admin.rs`, `flip.rs` | what people do with it |
 //! | `record.rs` | the conflict table; rows as JSON by `readable.rs` |
 
+mod admin;
 mod check;
+mod flip;
 pub(crate) mod follow;
 pub(crate) mod key;
 mod local_row;
@@ -29,4 +32,6 @@ pub(crate) mod window;
 #[cfg(test)]
 mod model_tests;
 
+pub use admin::{ConflictTable, Recorded, Take, Wanted};
+pub use flip::Flipped;
 pub use rules::{Detect, Kind, Policy, Winner};

@@ -90,7 +90,7 @@ impl Applier {
     /// One attempt: committed, or rolled back.
     async fn redo_once(&mut self, redo: &mut Redo<'_>) -> Result<(), Failure> {
         let (covers, mark) = (redo.member.covers.clone(), redo.member.mark.clone());
-        let fence = self.checkpoint.statement(&covers, &mark);
+        let fence = self.fence(&covers, &mark);
         // Rows that are missing are locked by their gaps.
         self.step(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         self.run_fenced(&[b"BEGIN", fence.as_bytes()]).await?;
@@ -194,7 +194,7 @@ impl Applier {
             Some(kind) => kind,
             None => return Err(self.not_a_conflict(redo, i, error).await),
         };
-        conflict.detail = error.message;
+        conflict.detail = error.to_string();
         conflict.winner = self.winner(redo, &conflict, writers);
         if conflict.winner == Winner::Target {
             redo.decided.push(conflict);
@@ -408,7 +408,7 @@ impl Applier {
 
     async fn write_down(&mut self, conflict: &Conflict) -> Result<u64, Error> {
         let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
-        let fence = self.checkpoint.statement(&covers, &mark);
+        let fence = self.fence(&covers, &mark);
         let insert = conflict.insert(&self.schema, &self.link);
         let id = self.commit_small(&[&fence, &insert]).await?;
         self.persisted(&covers, &mark);
@@ -440,8 +440,8 @@ impl Applier {
         let [before, after] = images;
         let unseen = writers.gtids.to_string();
         let detail = match (error, self.is_watched(&row.table), unseen.is_empty()) {
-            (Some(error), true, true) => format!("drift, nobody wrote it unseen: {}", error.message),
-            (Some(error), ..) => error.message.clone(),
+            (Some(error), true, true) => format!("drift, nobody wrote it unseen: {error}"),
+            (Some(error), ..) => error.to_string(),
             (None, ..) => String::new(),
         };
         Ok(Conflict {

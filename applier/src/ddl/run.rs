@@ -50,7 +50,7 @@ impl Applier {
             }
             tracing::info!(gtid = %ddl.gtid, "DDL applied");
         }
-        let fence = self.checkpoint.statement(&ddl.covers, &ddl.mark);
+        let fence = self.fence(&ddl.covers, &ddl.mark);
         let forget = format!("DELETE FROM {} WHERE {}", self.ddl_table(), self.ddl_row(ddl));
         self.commit_small(&[&fence, &forget]).await.map(drop)
     }
@@ -83,7 +83,7 @@ impl Applier {
         let mut covers = ddl.covers.clone();
         covers.subtract(&std::iter::once(ddl.gtid.clone()).collect());
         let at = self.checkpoint.mark().clone();
-        let fence = self.checkpoint.statement(&covers, &at);
+        let fence = self.fence(&covers, &at);
         let hex: String = statement.iter().map(|b| format!("{b:02x}")).collect();
         let note = format!(
             "REPLACE INTO {} VALUES ({}, '{}', '{hash}', X'{hex}', NOW(6))",

@@ -2,6 +2,7 @@
 
 mod applier;
 mod check;
+mod conflicts;
 mod demo;
 mod log;
 mod manual;
@@ -31,7 +32,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(args).await,
         Command::Link(_) => Err(not_yet("link")),
         Command::Verify(args) => verify::run(args).await,
-        Command::Conflicts(_) => Err(not_yet("conflicts")),
+        Command::Conflicts(args) => conflicts::run(args).await,
         Command::Log(args) => log::run(args).await,
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
