@@ -295,6 +295,10 @@ mod tests {
             "log events --dir d --gtids ,",
             "log events --dir d --since yesterday",
             "log export --dir d",
+            "conflicts",
+            "conflicts --open",
+            "conflicts resolve -c f us/1",
+            "conflicts flip -c f",
         ] {
             let words = ["twinlog"].into_iter().chain(line.split(' '));
             assert_eq!(Cli::try_parse_from(words).map(|_| ()).map_err(|e| e.exit_code()), Err(2), "{line}");

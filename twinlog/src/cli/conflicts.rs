@@ -1,5 +1,6 @@
 //! `twinlog conflicts …`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,7 +14,7 @@ pub(crate) struct ConflictsArgs {
     #[command(subcommand)]
     pub(crate) action: Option<ConflictAction>,
     #[command(flatten)]
-    pub(crate) list: Option<ListArgs>,
+    pub(crate) list: ListArgs,
 }
 
 /// What to do with conflicts.
@@ -54,8 +55,10 @@ pub(crate) enum ConflictAction {
 /// Which conflicts to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    #[command(flatten)]
-    pub(crate) file: FileArgs,
+    /// The configuration file
+    // An action has its own.
+    #[arg(short = 'c', long = "config", value_name = "FILE", required = true)]
+    pub(crate) config: Option<PathBuf>,
     /// For programs: a JSON object a line with --follow, else a list
     #[arg(long)]
     pub(crate) json: bool,

@@ -21,12 +21,11 @@ const PERIOD: Duration = Duration::from_millis(500);
 
 /// Exit code 0 when it is done, 1 when a conflict is not there or can't be changed.
 pub(crate) async fn run(args: ConflictsArgs) -> Result<ExitCode, Failure> {
-    match (args.action, args.list) {
-        (Some(ConflictAction::Show { file, id, json }), _) => show_one(&file, &id, json).await,
-        (Some(ConflictAction::Resolve { file, ids, take }), _) => resolve(&file, &ids, take).await,
-        (Some(ConflictAction::Flip { file, ids }), _) => flip(&file, &ids).await,
-        (None, Some(list)) => follow(&list).await,
-        (None, None) => Err(Failure::usage("which file? twinlog conflicts -c FILE")),
+    match args.action {
+        Some(ConflictAction::Show { file, id, json }) => show_one(&file, &id, json).await,
+        Some(ConflictAction::Resolve { file, ids, take }) => resolve(&file, &ids, take).await,
+        Some(ConflictAction::Flip { file, ids }) => flip(&file, &ids).await,
+        None => follow(&args.list).await,
     }
 }
 
@@ -73,7 +72,9 @@ impl Tables {
 }
 
 async fn follow(args: &ListArgs) -> Result<ExitCode, Failure> {
-    let file = super::load(&args.file)?;
+    // Without an action it is required.
+    let config = args.config.clone().unwrap_or_default();
+    let file = super::load(&FileArgs { config })?;
     let tables = Tables::of(&file)?;
     let link = match &args.link {
         None => None,
