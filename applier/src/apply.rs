@@ -283,7 +283,7 @@ impl Applier {
                 })
             };
             let executed = owned::read(executed).ok_or_else(malformed).map_err(Failure::Fatal)?;
-            self.check_window(group, executed).await?;
+            self.check_window(group, &executed).await?;
         }
         let ran = self.connection.run_group(&[b"COMMIT"]).await;
         self.settle(ran, false).await?;

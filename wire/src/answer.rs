@@ -47,7 +47,7 @@ impl OkInfo {
             return Ok(None);
         }
         let mut cursor = Cursor::new(body);
-        (cursor.lenenc()?, cursor.lenenc()?, cursor.u32()?);
+        let _counts_and_flags = (cursor.lenenc()?, cursor.lenenc()?, cursor.u32()?);
         let _message = cursor.lenenc_bytes()?;
         let mut states = Cursor::new(cursor.lenenc_bytes()?);
         while !states.is_empty() {

@@ -35,7 +35,7 @@ impl Applier {
 
     /// Waits, holding the group's locks, until the window has all that `executed` tells of the target, and looks the
     /// group's rows up in it. An error means that the group was rolled back.
-    pub(crate) async fn check_window(&mut self, group: &Group, executed: GtidSet) -> Result<(), Failure> {
+    pub(crate) async fn check_window(&mut self, group: &Group, executed: &GtidSet) -> Result<(), Failure> {
         self.reach(executed).await?;
         let collide = self.collisions(group)?;
         if collide.is_empty() {
@@ -46,7 +46,7 @@ impl Applier {
     }
 
     /// Waits, holding locks, until the window has all that `executed` tells of the target; else rolls back.
-    pub(super) async fn reach(&mut self, executed: GtidSet) -> Result<(), Failure> {
+    pub(super) async fn reach(&mut self, executed: &GtidSet) -> Result<(), Failure> {
         let Some(window) = self.window.clone() else { return Ok(()) };
         self.note_own_gtids()?;
         let needed = self.needed(executed);
@@ -58,7 +58,7 @@ impl Applier {
     }
 
     /// What of the target's transactions the window must have: not those that this link wrote itself.
-    fn needed(&mut self, executed: GtidSet) -> GtidSet {
+    fn needed(&self, executed: &GtidSet) -> GtidSet {
         let owners = &self.owners;
         let to = self.link.to.as_str();
         let mut needed = executed.restricted_to(|uuid| owners.of(uuid) == Some(to));

@@ -17,10 +17,14 @@ use super::key::Exact;
 use super::record::{self, Conflict, Open};
 use super::row::{Operation, Row};
 use super::rules::{Effective, Kind, Winner, decide};
+use super::window::Unseen;
 use super::{local_row, owned, readable};
 use crate::apply::{ATTEMPTS, Applier, Failure};
 use crate::group::Member;
 use crate::{Error, sql, target};
+
+/// Keys that the server compares in one question.
+const COMPARED_AT_ONCE: usize = 500;
 
 /// A transaction done again.
 struct Redo<'m> {
@@ -272,42 +276,52 @@ impl Applier {
         };
         let identity = row.keys.identity.iter().map(|key| (key, true));
         for (key, is_identity) in identity.chain(row.keys.unique.iter().map(|key| (key, false))) {
-            for unseen in window.unseen(key, &redo.member.seen) {
-                let same = match &unseen.in_question {
-                    None => true,
-                    Some(other) => self.is_equal(&key.exact, other).await?,
-                };
-                if same {
-                    writers.gtids.union_with(&unseen.writer.gtids);
-                    writers.times.push(unseen.writer.effective.clone());
-                    same_row |= is_identity;
-                }
+            let unseen = window.unseen(key, &redo.member.seen);
+            let same = self.are_equal(&key.exact, &unseen).await?;
+            for (unseen, _) in unseen.iter().zip(same).filter(|(_, same)| *same) {
+                writers.gtids.union_with(&unseen.writer.gtids);
+                writers.times.push(unseen.writer.effective.clone());
+                same_row |= is_identity;
             }
         }
         writers.other_row = !same_row && !writers.times.is_empty();
         Ok(writers)
     }
 
-    /// Are two keys equal by their collations?
-    async fn is_equal(&mut self, one: &Exact, other: &Exact) -> Result<bool, Failure> {
-        let mut equal = vec!["1".to_owned()];
-        for (a, b) in one.iter().zip(other) {
-            match a.collation.and_then(|id| self.collations.get(id)) {
-                Some(c) => equal.push(format!(
+    /// Which of these keys are the same as `key`? What folds alike and is written differently the server compares by
+    /// its collation, many at once.
+    async fn are_equal(&mut self, key: &Exact, found: &[Unseen]) -> Result<Vec<bool>, Failure> {
+        let failed = Error::target("comparing keys");
+        let mut same = Vec::with_capacity(found.len());
+        for some in found.chunks(COMPARED_AT_ONCE) {
+            if some.iter().all(|unseen| unseen.in_question.is_none()) {
+                same.extend(some.iter().map(|_| true));
+                continue;
+            }
+            let terms: Vec<String> = some.iter().map(|unseen| self.comparison(key, unseen)).collect();
+            let query = format!("SELECT CONCAT({})", terms.join(", "));
+            let rows = self.connection.query_rows(query).await.map_err(&failed).map_err(Failure::Fatal)?;
+            let text = rows.single_text().map_err(&failed).map_err(Failure::Fatal)?;
+            same.extend(text.bytes().map(|answer| answer == b'1'));
+        }
+        Ok(same)
+    }
+
+    /// A term that is 1 where the keys are equal, else 0.
+    fn comparison(&self, key: &Exact, unseen: &Unseen) -> String {
+        let Some(other) = &unseen.in_question else { return "1".into() };
+        let each =
+            key.iter().zip(other).map(|(a, b)| match a.collation.and_then(|id| self.collations.get(id)) {
+                Some(c) => format!(
                     "_{0} {1} COLLATE {3} = _{0} {2} COLLATE {3}",
                     c.charset,
                     sql::bytes(&a.bytes),
                     sql::bytes(&b.bytes),
                     c.name
-                )),
-                None if a.bytes != b.bytes => return Ok(false),
-                None => {}
-            }
-        }
-        let failed = Error::target("comparing keys");
-        let query = format!("SELECT {}", equal.join(" AND "));
-        let rows = self.connection.query_rows(query).await.map_err(&failed).map_err(Failure::Fatal)?;
-        Ok(rows.single_text().map_err(failed).map_err(Failure::Fatal)? == "1")
+                ),
+                None => u8::from(a.bytes == b.bytes).to_string(),
+            });
+        format!("({})", each.collect::<Vec<_>>().join(" AND "))
     }
 
     /// All rows are locked now: is one in question that was not before?
@@ -339,7 +353,7 @@ impl Applier {
             self.connection.query_rows(owned::QUESTION).await.map_err(&failed).map_err(Failure::Fatal)?;
         let none = || failed(wire::Error::Invalid { what: "not a GTID set".into() });
         let executed = owned::read_rows(&rows).ok_or_else(none).map_err(Failure::Fatal)?;
-        self.reach(executed).await
+        self.reach(&executed).await
     }
 
     /// Runs a statement of the transaction; an error rolls it back.

@@ -5,7 +5,7 @@
 //! writer. Of each region only the last writer of a key is kept: a region's transactions are seen in order, and their
 //! hybrid times rise.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use binlog::GtidSet;
@@ -66,6 +66,8 @@ pub(crate) struct Window {
     /// The part of it that holds nothing a restart would need: all before the first writer that is kept.
     done: Done,
     by_key: HashMap<u128, Vec<Entry>>,
+    /// The texts among them, by index: what can't be folded may equal each.
+    texts: HashMap<u64, HashSet<u128>>,
     /// Keys that can't be folded, by index.
     any: HashMap<u64, Vec<Entry>>,
     /// How many keys of each index are held.
@@ -135,6 +137,9 @@ impl Window {
                 self.any.entry(key.bucket).or_default()
             } else {
                 written.folded.push(key.folded);
+                if !key.exact.is_empty() {
+                    self.texts.entry(key.bucket).or_default().insert(key.folded);
+                }
                 self.by_key.entry(key.folded).or_default()
             };
             written.buckets.push(key.bucket);
@@ -158,8 +163,8 @@ impl Window {
             return Vec::new();
         }
         let alike = if key.any { None } else { self.by_key.get(&key.folded) };
-        // What can't be folded may equal each key of its index.
-        let whole_index = key.any.then(|| self.by_key.values()).into_iter().flatten();
+        let texts = key.any.then(|| self.texts.get(&key.bucket)).flatten().into_iter().flatten();
+        let whole_index = texts.filter_map(|folded| self.by_key.get(folded));
         let candidates = alike.into_iter().chain(whole_index).chain(self.any.get(&key.bucket)).flatten();
         candidates
             .filter(|entry| entry.bucket == key.bucket)
@@ -189,6 +194,9 @@ impl Window {
         let gone = |entry: &Entry| Arc::ptr_eq(&entry.writer, &written.writer);
         for folded in &written.folded {
             remove(&mut self.by_key, folded, gone);
+            if !self.by_key.contains_key(folded) {
+                written.buckets.iter().for_each(|bucket| self.forget_text(*bucket, *folded));
+            }
         }
         for bucket in &written.any {
             remove(&mut self.any, bucket, gone);
@@ -202,6 +210,17 @@ impl Window {
             }
         }
         self.keys -= written.buckets.len();
+    }
+}
+
+impl Window {
+    fn forget_text(&mut self, bucket: u64, folded: u128) {
+        if let Some(texts) = self.texts.get_mut(&bucket) {
+            texts.remove(&folded);
+            if texts.is_empty() {
+                self.texts.remove(&bucket);
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn table(conflicts: &[Recorded], heading: bool) -> String {
     let mut text = String::new();
     if heading {
         text += &line(
-            ["ID", "DECIDED AT", "LINK", "TABLE", "KEY", "OPERATION", "KIND", "POLICY", "WINNER"]
+            &["ID", "DECIDED AT", "LINK", "TABLE", "KEY", "OPERATION", "KIND", "POLICY", "WINNER"]
                 .map(String::from),
         );
     }
@@ -30,7 +30,7 @@ pub(super) fn table(conflicts: &[Recorded], heading: bool) -> String {
             (false, Some(answer), _) if c.winner == "nobody" => answer.clone(),
             _ => c.winner.clone(),
         };
-        let link = c.link.splitn(2, '/').nth(1).unwrap_or(&c.link).replace('/', "-");
+        let link = c.link.split_once('/').map_or(c.link.as_str(), |(_, of_sync)| of_sync).replace('/', "-");
         let cells = [
             c.id.clone(),
             c.decided_at.chars().take(23).collect(),
@@ -42,12 +42,12 @@ pub(super) fn table(conflicts: &[Recorded], heading: bool) -> String {
             c.policy.clone(),
             winner,
         ];
-        text += &line(cells);
+        text += &line(&cells);
     }
     text
 }
 
-fn line(cells: [String; 9]) -> String {
+fn line(cells: &[String; 9]) -> String {
     const WIDTHS: [usize; 9] = [8, 23, 8, 20, 18, 9, 8, 9, 0];
     let padded = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{:width$}", printable(cell)));
     padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
@@ -99,9 +99,9 @@ fn side_by_side(c: &Recorded) -> String {
     let cell = |row: &serde_json::Map<String, Json>, name: &str| {
         row.get(name).map_or(String::new(), |v| short(&v.to_string()))
     };
-    let mut text = four(["COLUMN", "INCOMING BEFORE", "INCOMING AFTER", "TARGET'S ROW"].map(String::from));
+    let mut text = four(&["COLUMN", "INCOMING BEFORE", "INCOMING AFTER", "TARGET'S ROW"].map(String::from));
     for name in names {
-        text += &four([name.clone(), cell(&before, name), cell(&after, name), cell(&local, name)]);
+        text += &four(&[name.clone(), cell(&before, name), cell(&after, name), cell(&local, name)]);
     }
     let absent: Vec<&str> = rows
         .iter()
@@ -114,7 +114,7 @@ fn side_by_side(c: &Recorded) -> String {
     text
 }
 
-fn four(cells: [String; 4]) -> String {
+fn four(cells: &[String; 4]) -> String {
     let padded = cells.iter().zip([20, 30, 30, 0]).map(|(cell, width)| format!("{:width$}", printable(cell)));
     padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
 }
