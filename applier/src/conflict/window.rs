@@ -239,6 +239,7 @@ mod tests {
 
     use super::{Window, Writer};
     use crate::conflict::key::tests::key;
+    use crate::conflict::key::{ExactPart, Key};
     use crate::conflict::rules::Effective;
     use crate::conflict::seen::Seen;
 
@@ -292,19 +293,20 @@ mod tests {
     #[test]
     fn a_key_that_can_not_be_folded_is_in_question_with_every_other_of_its_index() {
         let mut window = Window::default();
-        let any = |value: &str| {
-            let exact = vec![crate::conflict::key::ExactPart { bytes: value.into(), collation: Some(255) }];
-            crate::conflict::key::Key { any: true, exact, ..key("t", "") }
-        };
-        window.write(writer(1), vec![key("t", "a"), key("other", "a")]);
+        let exact = |value: &str| vec![ExactPart { bytes: value.into(), collation: Some(255) }];
+        let any = |value: &str| Key { any: true, exact: exact(value), ..key("t", "") };
+        let text = |table: &str, value: &str| Key { exact: exact(value), ..key(table, value) };
+        window.write(writer(1), vec![text("t", "a"), text("other", "a")]);
         window.write(writer(2), vec![any("é")]);
-        let questions = |value: &crate::conflict::key::Key| {
+        let questions = |value: &Key| {
             let mut found: Vec<_> = window.unseen(value, &Seen::default());
             found.sort_by_key(|u| u.writer.effective.time);
             found.iter().map(|u| (u.writer.effective.time, u.in_question.is_some())).collect::<Vec<_>>()
         };
-        assert_eq!(questions(&key("t", "a")), [(1, false), (2, true)]);
+        assert_eq!(questions(&text("t", "a")), [(1, false), (2, true)]);
         assert_eq!(questions(&any("é")), [(1, true), (2, false)]);
-        assert_eq!(questions(&key("other", "b")), []);
+        assert_eq!(questions(&text("other", "b")), []);
+        window.prune(&seen(2));
+        assert!(window.texts.is_empty() && window.any.is_empty(), "{window:?}");
     }
 }
