@@ -136,11 +136,11 @@ impl Applier {
                     }
                     let fence = self.fence(&covers, &mark);
                     self.commit_small(&[&fence]).await?;
-                    self.persisted(&covers, &mark);
+                    self.persisted(&covers, &mark)?;
                 }
                 Work::Ddl { ddl, done } => {
                     self.run_ddl(&ddl).await?;
-                    self.committed(&ddl.covers, &ddl.mark, 1, 0, ddl.committed_at);
+                    self.committed(&ddl.covers, &ddl.mark, 1, 0, ddl.committed_at)?;
                     self.progress.ran_ddl();
                     _ = done.send(());
                 }
@@ -290,8 +290,8 @@ impl Applier {
 
         let rows = group.members().iter().map(count_rows).sum();
         let committed_at = group.members().last().map_or(0, |m| m.committed_at);
-        self.committed(&covers, &mark, group.members().len() as u64, rows, committed_at);
-        Ok(())
+        let transactions = group.members().len() as u64;
+        self.committed(&covers, &mark, transactions, rows, committed_at).map_err(Failure::Fatal)
     }
 
     /// What is asked under a group's locks: the definition of each of its tables, and where conflicts are looked for
@@ -312,13 +312,15 @@ impl Applier {
     }
 
     /// Notes that a transaction of the checkpoint alone is committed.
-    pub(crate) fn persisted(&mut self, covers: &GtidSet, mark: &Mark) {
+    pub(crate) fn persisted(&mut self, covers: &GtidSet, mark: &Mark) -> Result<(), Error> {
+        self.note_own_gtids()?;
         self.checkpoint.committed(covers, mark);
         if let Some(window) = &self.window {
             window.keep(self.checkpoint.done());
             window.prune(&mark.seen);
         }
         self.acknowledge.send_replace(mark.end.clone());
+        Ok(())
     }
 
     /// Notes that transactions of the source are committed in the target.
@@ -329,9 +331,10 @@ impl Applier {
         transactions: u64,
         rows: u64,
         committed_at: u64,
-    ) {
-        self.persisted(covers, mark);
+    ) -> Result<(), Error> {
+        self.persisted(covers, mark)?;
         self.progress.committed(covers, transactions, rows, committed_at);
+        Ok(())
     }
 
     /// Counts what was decided.

@@ -18,6 +18,8 @@ use crate::apply::{Applier, Failure};
 use crate::catalog::TargetTable;
 use crate::group::{Group, Member};
 
+/// Own transactions are held against what the window has read when they are more than this.
+const MOST_OWN: u64 = 1024;
 /// How long a group's locks are held for the window.
 const WITH_LOCKS: Duration = Duration::from_millis(500);
 /// How often a wait without locks looks around.
@@ -48,7 +50,6 @@ impl Applier {
     /// Waits, holding locks, until the window has all that `executed` tells of the target; else rolls back.
     pub(super) async fn reach(&mut self, executed: &GtidSet) -> Result<(), Failure> {
         let Some(window) = self.window.clone() else { return Ok(()) };
-        self.note_own_gtids()?;
         let needed = self.needed(executed);
         if window.reaches(&needed, WITH_LOCKS).await {
             return Ok(());
@@ -66,16 +67,18 @@ impl Applier {
         needed
     }
 
-    /// Keeps the GTIDs of the transactions that this session has committed in the target.
-    fn note_own_gtids(&mut self) -> Result<(), Failure> {
-        for text in self.connection.take_own_gtids() {
+    /// Keeps the GTIDs of the transactions that this session has committed in the target, until the window has read
+    /// them.
+    pub(crate) fn note_own_gtids(&mut self) -> Result<(), Error> {
+        let told = self.connection.take_own_gtids();
+        let Some(window) = &self.window else { return Ok(()) };
+        for text in told {
             let malformed = |_| wire::Error::Invalid { what: format!("{text:?} is no GTID set") };
-            let gtids: GtidSet = text
-                .parse()
-                .map_err(malformed)
-                .map_err(Error::target("reading its own GTID"))
-                .map_err(Failure::Fatal)?;
-            self.own.union_with(&gtids);
+            let gtids: Result<GtidSet, _> = text.parse().map_err(malformed);
+            self.own.union_with(&gtids.map_err(Error::target("reading its own GTID"))?);
+        }
+        if self.own.count() > MOST_OWN {
+            self.own.subtract(&window.followed());
         }
         Ok(())
     }
@@ -106,8 +109,7 @@ impl Applier {
         let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
         let fence = self.fence(&covers, &mark);
         self.commit_small(&[&fence]).await?;
-        self.persisted(&covers, &mark);
-        Ok(())
+        self.persisted(&covers, &mark)
     }
 
     /// Which members of a group change a row whose key the window holds unseen, by position.

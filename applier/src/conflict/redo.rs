@@ -122,8 +122,8 @@ impl Applier {
         self.step(b"COMMIT").await?;
         let applied = redo.rows.len() - redo.decided.iter().filter(|c| c.winner == Winner::Target).count();
         self.note_conflicts(&redo.decided);
-        self.committed(&covers, &mark, 1, applied as u64, redo.member.committed_at);
-        Ok(())
+        let at = redo.member.committed_at;
+        self.committed(&covers, &mark, 1, applied as u64, at).map_err(Failure::Fatal)
     }
 
     /// Applies a row, or decides about it.
@@ -425,7 +425,7 @@ impl Applier {
         let fence = self.fence(&covers, &mark);
         let insert = conflict.insert(&self.schema, &self.link);
         let id = self.commit_small(&[&fence, &insert]).await?;
-        self.persisted(&covers, &mark);
+        self.persisted(&covers, &mark)?;
         Ok(id)
     }
 

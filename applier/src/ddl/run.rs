@@ -92,8 +92,7 @@ impl Applier {
             ddl.gtid
         );
         self.commit_small(&[&fence, &note]).await?;
-        self.persisted(&covers, &at);
-        Ok(())
+        self.persisted(&covers, &at)
     }
 
     /// Runs it as its session did. The inner error is the statement's own.

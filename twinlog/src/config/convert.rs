@@ -56,7 +56,7 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         tables: file.sync.tables.clone(),
         ddl: link.ddl,
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
-        group: link.group,
+        group: group(file, link),
         conflicts: conflicts(file, link),
         target_relay: match &to.relay {
             Some(relay) if conflicts(file, link).any_by_row() => {
@@ -97,6 +97,14 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
         limits: verify::Limits::default(),
         state: None,
     })
+}
+
+/// How large a group may grow. Where three or more regions look for conflicts by rows, a group is one transaction: its
+/// stamp tells the time of one.
+fn group(file: &File, link: &Link) -> applier::GroupLimits {
+    let by_row = file.links.values().any(|link| conflicts(file, link).any_by_row());
+    let max_transactions = if file.regions.len() > 2 && by_row { 1 } else { link.group.max_transactions };
+    applier::GroupLimits { max_transactions, ..link.group }
 }
 
 /// The rules for conflicts of a link. Rows are looked at by default where a way back exists and the target has a relay

@@ -364,6 +364,20 @@ fn a_pair_finds_conflicts_by_rows_unless_it_is_told_otherwise_and_a_link_without
 }
 
 #[test]
+fn where_three_regions_look_for_conflicts_by_rows_a_group_is_one_transaction() {
+    let third = "[region.ap]\nmysql.address = \"10.2.0.5\"\nmysql.user = \"twinlog\"\nmysql.password = \"a\"\n\
+         relay.listen = \"127.0.0.1:3409\"\nrelay.password = \"r\"\n[link.eu-us]";
+    let of = |text: &str| applier_config(&read(text).unwrap(), "eu-us").unwrap().group.max_transactions;
+    assert_eq!(of(PAIR), 256);
+    let three = PAIR.replace("[link.eu-us]", third);
+    assert_eq!(of(&three), 1);
+    let by_key = three
+        .replace("to = \"us\"\n", "to = \"us\"\ndetect = \"key\"\n")
+        .replace("to = \"eu\"\n", "to = \"eu\"\ndetect = \"key\"\n");
+    assert_eq!(of(&by_key), 256);
+}
+
+#[test]
 fn a_relay_starts_where_it_is_told() {
     let start = |text: &str| {
         changed("relay.password = \"r\"", &format!("relay.password = \"r\"\nrelay.start = \"{text}\""))
