@@ -33,5 +33,7 @@ async fn wrong_usage_exits_with_2() {
 
 #[tokio::test]
 async fn what_is_not_built_yet_says_so_and_exits_with_2() {
-    Finished::of(&["conflicts", "-c", "x.toml"], SHORT).await.assert_failed(2, &["not supported yet"]);
+    Finished::of(&["link", "start", "-c", "x.toml", "--link", "eu-us"], SHORT)
+        .await
+        .assert_failed(2, &["not supported yet"]);
 }

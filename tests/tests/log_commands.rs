@@ -285,7 +285,7 @@ async fn wait_acknowledged(pair: &Pair) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_relay_purges_by_hand_what_its_links_have_and_no_more() {
-    let mut pair = Pair::new(PairOptions::default()).await;
+    let mut pair = Pair::one_way(PairOptions::default()).await;
     pair.configure(|file| file.add_to_region("eu", r#"relay.start = "oldest""#));
     pair.start_one(RELAY);
     write_three_files(&pair).await;
