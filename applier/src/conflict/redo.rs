@@ -390,7 +390,11 @@ impl Applier {
         let column = row.map.columns.first().map(|c| c.name.clone()).unwrap_or_default();
         let (database, table) = (&row.table.database, &row.table.table);
         let missing = target::missing_table_privilege(&mut self.connection, database, table, &column).await;
-        Failure::Fatal(missing.unwrap_or(Error::Apply { gtid: redo.member.gtid.to_string(), source }))
+        Failure::Fatal(missing.unwrap_or_else(|| Error::NotApplicable {
+            gtid: redo.member.gtid.to_string(),
+            what: format!("{} of {database}.{table} is refused: {source}", row.operation().word()),
+            remedy: "mend what the server names, then start the link again".into(),
+        }))
     }
 
     async fn undecided(&mut self, conflict: Conflict) -> Result<(), Failure> {
