@@ -32,6 +32,27 @@ pub(crate) struct Options {
     /// Sessions that write the backlog at once.
     #[arg(long, default_value_t = 8)]
     sessions: u64,
+    /// How Twinlog finds conflicts: by keys, one direction alone, or by rows, with the target's relay beside it.
+    #[arg(long, value_enum, default_value = "key")]
+    detect: Detect,
+    /// What it is held against: MySQL's own replica, or Twinlog itself finding conflicts by keys.
+    #[arg(long, value_enum, default_value = "native")]
+    against: Against,
+    /// How many of a hundred rows were changed in the target, and changed back, unseen by the source.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    colliding: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Detect {
+    Key,
+    Row,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Against {
+    Native,
+    Key,
 }
 
 pub(crate) async fn run(options: Options) -> Result<()> {
@@ -59,13 +80,25 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
     let mut pairs = Vec::new();
     for _ in 0..options.pairs {
-        let peer = native(&stage, &source, &wanted, &sums).await?;
-        let twinlog = twinlog(&stage, &source, &before, &wanted, &sums).await?;
+        let run = |detect| twinlog(&stage, &source, &before, &wanted, &sums, detect, options.colliding);
+        let peer = match options.against {
+            Against::Native => native(&stage, &source, &wanted, &sums).await?,
+            Against::Key => run(Detect::Key).await?,
+        };
+        let twinlog = run(options.detect).await?;
         let pair = Pair { peer, twinlog };
         ratio::show(options.shape.name(), &pair);
         pairs.push(pair);
     }
-    ratio::report(&format!("catch_up/{}/transactions={}", options.shape.name(), options.transactions), &pairs)
+    let name = format!(
+        "catch_up/{}/transactions={}/detect={:?}/against={:?}/colliding={}",
+        options.shape.name(),
+        options.transactions,
+        options.detect,
+        options.against,
+        options.colliding
+    );
+    ratio::report(&name.to_lowercase(), &pairs)
 }
 
 type Sums = [(String, Option<u64>)];
@@ -106,16 +139,49 @@ async fn native(stage: &Stage, source: &Server, wanted: &GtidSet, sums: &Sums) -
     Ok(took)
 }
 
-async fn twinlog(stage: &Stage, source: &Server, before: &str, wanted: &GtidSet, sums: &Sums) -> Result<f64> {
+/// Changes this many of a hundred rows of every table and changes them back: the rows are as they were, and their keys
+/// are written in the target unseen by the source.
+async fn meddle(target: &Server, percent: u8) -> Result<()> {
+    if percent == 0 {
+        return Ok(());
+    }
+    let mut conn = stage::root(target).await?;
+    let tables: Vec<String> =
+        conn.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'sbtest'").await?;
+    for table in tables {
+        for change in ["k + 1", "k - 1"] {
+            let update = format!("UPDATE sbtest.{table} SET k = {change} WHERE id % 100 < {percent}");
+            conn.query_drop(update).await?;
+        }
+    }
+    Ok(conn.disconnect().await?)
+}
+
+async fn twinlog(
+    stage: &Stage,
+    source: &Server,
+    before: &str,
+    wanted: &GtidSet,
+    sums: &Sums,
+    detect: Detect,
+    colliding: u8,
+) -> Result<f64> {
     stage.copy("target-base", "target")?;
     let mut target = stage.start("target", 3)?;
     let folder = stage.path("sync");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
-    let mut sync = Sync::new(&folder, source.port(), Some(target.port()), before, false)?;
+    meddle(&target, colliding).await?;
+    let mut sync = match detect {
+        Detect::Key => Sync::new(&folder, source.port(), Some(target.port()), before, false)?,
+        Detect::Row => Sync::by_rows(&folder, source.port(), target.port(), before)?,
+    };
     let began = Instant::now();
     sync.start_relay()?;
+    if detect == Detect::Row {
+        sync.start_target_relay()?;
+    }
     sync.start_applier()?;
     wait_applied(&target, wanted, WITHIN).await?;
     let took = began.elapsed().as_secs_f64();

@@ -57,6 +57,20 @@ impl Sync {
         Ok(Self { folder: folder.into(), file, relay_port, children: Vec::new() })
     }
 
+    /// As [`Self::new`], with a relay beside the target too, in whose log the link looks for conflicts by rows.
+    pub(crate) fn by_rows(folder: &Path, source: u16, target: u16, start: &str) -> Result<Self> {
+        let sync = Self::new(folder, source, Some(target), start, false)?;
+        let text = fs::read_to_string(&sync.file)?;
+        let relay_port = free_port().context("no free port")?;
+        let relay = format!(
+            "relay.listen = \"127.0.0.1:{relay_port}\"\nrelay.user = \"link\"\nrelay.password_file = \"secret\"\n\
+             relay.dir = \"relay-us\"\n[link.eu-us]\n"
+        );
+        let text = text.replace("[link.eu-us]\n", &relay) + "detect = \"row\"\non_conflict = \"overwrite\"\n";
+        fs::write(&sync.file, text)?;
+        Ok(sync)
+    }
+
     /// The configuration file.
     pub(crate) fn config(&self) -> &Path {
         &self.file
@@ -67,12 +81,18 @@ impl Sync {
         self.spawn(&["relay", "--region", "eu"])
     }
 
+    /// Starts the relay beside the target.
+    pub(crate) fn start_target_relay(&mut self) -> Result<()> {
+        self.spawn(&["relay", "--region", "us"]).map(drop)
+    }
+
     pub(crate) fn start_applier(&mut self) -> Result<()> {
         self.spawn(&["applier", "--link", "eu-us"]).map(drop)
     }
 
     fn spawn(&mut self, arguments: &[&str]) -> Result<u32> {
-        let log = fs::File::create(self.folder.join(format!("{}.log", arguments[0])))?;
+        let log =
+            fs::File::create(self.folder.join(format!("{}.log", arguments.concat().replace("--", "-"))))?;
         let child = Command::new(twinlog()?)
             .args(arguments)
             .arg("-c")
@@ -91,7 +111,11 @@ impl Sync {
         for child in &mut self.children {
             if let Some(status) = child.try_wait()? {
                 let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
-                bail!("twinlog ended ({status}): {}{}", read("relay.log"), read("applier.log"));
+                bail!(
+                    "twinlog ended ({status}): {}{}",
+                    read("relay-regioneu.log"),
+                    read("applier-linkeu-us.log")
+                );
             }
         }
         Ok(())

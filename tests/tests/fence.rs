@@ -132,7 +132,7 @@ async fn assert_applied_once(pair: &Pair) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_commit_of_a_killed_applier_is_waited_out() {
-    let pair = Pair::new(PairOptions::default()).await;
+    let pair = Pair::one_way(PairOptions::default()).await;
     Workload::prepare(&pair).await;
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
