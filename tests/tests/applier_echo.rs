@@ -29,6 +29,18 @@ async fn a_stamp_is_read_from_compressed_minimal_and_commented_transactions() {
             .await;
     }
     pair.start().await;
+    // The relays have looked at their sources once they pull.
+    harness::until("both relays pull", SOON, async || {
+        let status = pair.try_status().await?;
+        for region in ["eu", "us"] {
+            let relay = status.relay(region)?;
+            if relay.json()["state"] != "running" {
+                return Err(relay.json().to_string());
+            }
+        }
+        Ok(())
+    })
+    .await;
     // No source may be so, but a session can be: those of the appliers from now on.
     for region in [&pair.eu, &pair.us] {
         region.run("SET GLOBAL binlog_row_image = MINIMAL").await;
