@@ -27,7 +27,7 @@ use crate::mark::Mark;
 use crate::origin::{LinkKey, Owners};
 use crate::plan::Work;
 use crate::position::SourcePosition;
-use crate::status::Progress;
+use crate::progress::Progress;
 use crate::{Error, sql, target};
 
 /// How often a group is tried while other sessions hold its locks, before the link starts over.

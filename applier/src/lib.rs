@@ -24,6 +24,7 @@ mod meta;
 mod origin;
 mod plan;
 mod position;
+mod progress;
 mod source;
 mod sql;
 mod status;
@@ -40,7 +41,7 @@ pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take,
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};
 pub use error::Error;
 pub use source::window_name;
-pub use status::Status;
+pub use status::{LoadStatus, State, Status, StatusError, TableLoad};
 pub use tables::{PatternError, TablePatterns};
 
 /// An applier that is built: its target answers and fits.
@@ -50,7 +51,7 @@ pub struct Applier {
 
 /// Reads a running applier's state; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct StatusHandle(status::Progress);
+pub struct StatusHandle(progress::Progress);
 
 impl StatusHandle {
     /// The state now.

@@ -27,8 +27,9 @@ use crate::filter::Filter;
 use crate::meta::{Meta, SaidBy};
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Planner, Rules};
+use crate::progress::{Progress, now};
 use crate::source::{Attach, IN_FLIGHT, Source, Stream};
-use crate::status::Progress;
+use crate::status::{State, StatusError};
 use crate::target::{self, TargetFacts};
 use crate::{Config, Error};
 
@@ -89,8 +90,7 @@ impl Link {
             asked_again = if unowned { asked_again + 1 } else { 0 };
             let passes = error.is_transient() || unowned && asked_again <= ASK_AGAIN;
             if !passes {
-                self.progress.state("failed");
-                self.progress.error(describe(&error));
+                self.progress.failed(status_error(&error, None));
                 if let Error::Conflict { number, .. } = error {
                     tracing::error!(
                         error = describe(&error),
@@ -108,8 +108,7 @@ impl Link {
             }
             let wait = backoff.mul_f64(rand::random_range(0.5..1.5));
             tracing::warn!(error = describe(&error), retry_in = ?wait, "link interrupted");
-            self.progress.state("waiting");
-            self.progress.error(describe(&error));
+            self.progress.interrupted(status_error(&error, Some(wait)));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -127,7 +126,7 @@ impl Link {
             prepared = self.prepare() => prepared?,
         };
         let Prepared { applier, acknowledged, planner, stream, target_log } = prepared;
-        self.progress.state("running");
+        self.progress.flows();
         let stop = shutdown.child_token();
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
         // One group may wait while one is applied: behind that, the next one grows.
@@ -145,14 +144,15 @@ impl Link {
     }
 
     async fn prepare(&self) -> Result<Prepared, Error> {
-        self.progress.state("connecting");
+        self.progress.state(State::Checking);
         let config = &self.config;
         let (mut connection, facts, meta) = self.open_target().await?;
         let mut source = Source::connect(Attach::to_source(config, &self.key)).await?;
         let owners = self.learn_owners(&mut connection, &meta, &facts, &source).await?;
         let checkpoint = self.checkpoint(&mut connection, &meta, &mut source).await?;
-        self.progress.attached(&config.source.address, connection.address(), checkpoint.applied());
-        let stream = source.dump(checkpoint.applied()).await?;
+        let goal = source.available().await?;
+        self.progress.attached(&config.source.address, connection.address(), checkpoint.applied(), goal);
+        let stream = source.dump(checkpoint.applied()).await?.telling(self.progress.clone());
         let mut catalog_session = target::connect(&config.targets).await?;
         target::prepare(&mut catalog_session).await?;
         let collations = Arc::new(Collations::read(&mut catalog_session).await?);
@@ -342,16 +342,24 @@ async fn finish(tasks: &mut JoinSet<Result<(), Error>>, stop: &CancellationToken
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes and its remedy, in one line.
 pub(crate) fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
+    status_error(error, None).text()
+}
+
+/// An error as the status tells it. With `retry_in` it is one that may pass.
+fn status_error(error: &Error, retry_in: Option<Duration>) -> StatusError {
+    let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        message.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    if let Some(remedy) = error.remedy() {
-        text.push_str(&format!(" (remedy: {remedy})"));
+    StatusError {
+        message,
+        remedy: error.remedy(),
+        transient: retry_in.is_some(),
+        since: now(),
+        next_try_at: retry_in.map(|wait| now() + wait.as_secs_f64()),
     }
-    text
 }

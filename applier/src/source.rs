@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog::{Event, FormatDescription, GtidSet};
+use binlog::{Event, EventKind, FormatDescription, GtidSet};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use wire::{AckSender, Checksum, ConnectOptions, Connection, DumpFlags, EventStre
 use crate::origin::LinkKey;
 use crate::plan::Delivery;
 use crate::position::SourcePosition;
+use crate::progress::Progress;
 use crate::transaction::{Assembler, Item};
 use crate::{Config, Error};
 
@@ -143,6 +144,13 @@ impl Source {
         Ok(set)
     }
 
+    /// What can be read here now: with that applied a link has caught up.
+    pub(crate) async fn available(&mut self) -> Result<GtidSet, Error> {
+        let failed = Error::source("asking what it has");
+        let text = self.variable("global.gtid_executed").await.map_err(&failed)?;
+        text.parse().map_err(|_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") }))
+    }
+
     /// Asks for everything behind `applied`.
     pub(crate) async fn dump(mut self, applied: &GtidSet) -> Result<Stream, Error> {
         let Attach { server_id, name, label, .. } = self.attach;
@@ -168,7 +176,14 @@ impl Source {
         let dump = self.connection.dump_gtid(&applied.to_wire(), DumpFlags::NONE).await;
         let (events, acknowledge) = dump.map_err(Error::source("asking for events"))?.split();
         let checksummed = info.checksum == Checksum::Crc32;
-        Ok(Stream { events, acknowledge, format: None, checksummed, applied: applied.clone() })
+        Ok(Stream {
+            events,
+            acknowledge,
+            format: None,
+            checksummed,
+            applied: applied.clone(),
+            progress: None,
+        })
     }
 }
 
@@ -184,9 +199,16 @@ pub(crate) struct Stream {
     /// Before the first format description: do events carry checksums?
     checksummed: bool,
     applied: GtidSet,
+    /// Who wants to know when there is nothing more to read.
+    progress: Option<Progress>,
 }
 
 impl Stream {
+    /// The same, telling when the source has nothing more to send.
+    pub(crate) fn telling(self, progress: Progress) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
     /// Reads until `stop` (`Ok`) or an error, handing over whole transactions. `acknowledged` tells what the
     /// checkpoint covers: only that is acknowledged, by **promise 7**.
     pub(crate) async fn run(
@@ -195,8 +217,9 @@ impl Stream {
         acknowledged: watch::Receiver<SourcePosition>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let Self { events, acknowledge, format, checksummed, applied } = self;
-        let reader = Reader { events, format, checksummed, applied, assembler: Assembler::default() };
+        let Self { events, acknowledge, format, checksummed, applied, progress } = self;
+        let reader =
+            Reader { events, format, checksummed, applied, progress, assembler: Assembler::default() };
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -211,6 +234,7 @@ struct Reader {
     format: Option<FormatDescription>,
     checksummed: bool,
     applied: GtidSet,
+    progress: Option<Progress>,
     assembler: Assembler,
 }
 
@@ -223,6 +247,13 @@ impl Reader {
                 Err(error) => return Err(self.ended(error)),
             };
             let event = self.read(incoming.event)?;
+            let is_heartbeat = matches!(event.kind(), EventKind::Heartbeat | EventKind::HeartbeatV2);
+            if let Some(progress) = self.progress.as_ref().filter(|_| is_heartbeat) {
+                // What was handed over and not taken yet is still to be done.
+                if to.capacity() == to.max_capacity() {
+                    progress.idle();
+                }
+            }
             let Some(item) = self.assembler.push(&event)? else { continue };
             let permit = match &item {
                 Item::Format(format) => {

@@ -1,9 +1,7 @@
 //! What an applier says of itself.
 
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fmt;
 
-use binlog::{Gtid, GtidSet};
 use serde::{Deserialize, Serialize};
 
 /// A link's state at one moment, as `status` shows it and the admin API serves it.
@@ -11,10 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// The link's name.
     pub link: String,
-    /// `connecting`, `running`, `waiting` (to try again), `failed`.
-    pub state: String,
+    /// What it does.
+    pub state: State,
     /// Since when, Unix time in seconds.
     pub since: f64,
+    /// Why it is in this state, or what it waits for, where the state alone does not say it.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// What it attached to.
     pub source: String,
     /// What it writes into.
@@ -41,150 +42,169 @@ pub struct Status {
     pub echo_dropped: u64,
     /// Transactions left out because nothing in them is in step.
     pub filtered: u64,
-    /// The last error, with its remedy, until the link runs again.
+    /// The last error, with its remedy, in one line; until the link runs again.
     pub last_error: Option<String>,
+    /// The same error in its parts.
+    #[serde(default)]
+    pub error: Option<StatusError>,
+    /// How far the initial copy is, while there is one.
+    #[serde(default)]
+    pub load: Option<LoadStatus>,
 }
 
-/// Where the tasks of a link note what they did. Cheap to clone; locks are held for a few instructions only.
-#[derive(Clone, Debug)]
-pub(crate) struct Progress(Arc<Mutex<Inner>>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    status: Status,
-    /// What the checkpoint holds, and what was passed over since.
-    applied: GtidSet,
-    /// Commit time of the last transaction received, and of the last that is done; microseconds.
-    received_at: u64,
-    done_at: u64,
-    last: Option<Gtid>,
-    /// Transactions received and not done.
-    waiting: u64,
+/// What a link does. Words of a fixed set: metrics and alarms name them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for its time, `start_at`.
+    Scheduled,
+    /// It connects and looks whether all fits; or waits to try again, and then `error` tells why and until when.
+    #[default]
+    #[serde(alias = "", alias = "starting", alias = "connecting", alias = "waiting")]
+    Checking,
+    /// It makes what is missing in the target: databases, tables, and what belongs to them.
+    Structure,
+    /// It copies the rows that were there before.
+    Copying,
+    /// It applies what has gathered at the source.
+    CatchingUp,
+    /// It applies what the source commits as it comes.
+    Running,
+    /// A person holds it where it is; it keeps its place.
+    Paused,
+    /// A person has stopped it.
+    Stopped,
+    /// It met what trying again can't mend; `error` tells what to do.
+    Failed,
 }
 
-impl Progress {
-    pub(crate) fn new(link: &str) -> Self {
-        let status =
-            Status { link: link.into(), state: "connecting".into(), since: now(), ..Status::default() };
-        Self(Arc::new(Mutex::new(Inner { status, ..Inner::default() })))
-    }
+impl State {
+    /// All of them, in the order of a link's life.
+    pub const ALL: [Self; 9] = [
+        Self::Scheduled,
+        Self::Checking,
+        Self::Structure,
+        Self::Copying,
+        Self::CatchingUp,
+        Self::Running,
+        Self::Paused,
+        Self::Stopped,
+        Self::Failed,
+    ];
 
-    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
-        change(&mut self.0.lock().expect("nothing panics while it is held"))
-    }
-
-    /// The state now.
-    pub(crate) fn get(&self) -> Status {
-        self.with(|inner| {
-            let mut status = inner.status.clone();
-            status.gtid_applied = inner.applied.to_string();
-            status.last_gtid = inner.last.as_ref().map(Gtid::to_string).unwrap_or_default();
-            if inner.waiting > 0 && inner.done_at > 0 {
-                #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 52 bits")]
-                let done = inner.done_at as f64 / 1e6;
-                status.lag_seconds = (now() - done).max(0.0);
-            }
-            status
-        })
-    }
-
-    pub(crate) fn state(&self, state: &str) {
-        self.with(|inner| {
-            if inner.status.state != state {
-                inner.status.state = state.into();
-                inner.status.since = now();
-            }
-            if state == "running" {
-                inner.status.last_error = None;
-            }
-        });
-    }
-
-    pub(crate) fn error(&self, text: String) {
-        self.with(|inner| inner.status.last_error = Some(text));
-    }
-
-    pub(crate) fn attached(&self, source: &str, target: &str, applied: &GtidSet) {
-        self.with(|inner| {
-            inner.status.source = source.into();
-            inner.status.target = target.into();
-            inner.applied = applied.clone();
-            inner.waiting = 0;
-        });
-    }
-
-    pub(crate) fn received(&self, gtid: &Gtid, committed_at: u64) {
-        self.with(|inner| {
-            inner.last = Some(gtid.clone());
-            inner.received_at = committed_at;
-            inner.waiting += 1;
-            if inner.done_at == 0 {
-                inner.done_at = committed_at;
-            }
-        });
-    }
-
-    pub(crate) fn conflict(&self) {
-        self.with(|inner| inner.status.conflicts += 1);
-    }
-
-    pub(crate) fn dropped_echo(&self) {
-        self.with(|inner| inner.status.echo_dropped += 1);
-    }
-
-    pub(crate) fn filtered(&self) {
-        self.with(|inner| inner.status.filtered += 1);
-    }
-
-    /// Passed over: done, as far as the stream is concerned.
-    pub(crate) fn passed(&self, gtid: &Gtid) {
-        self.with(|inner| {
-            inner.applied.insert(gtid);
-            inner.waiting = inner.waiting.saturating_sub(1);
-            if inner.waiting == 0 {
-                inner.done_at = inner.received_at;
-            }
-        });
-    }
-
-    /// Prepared: it waits for its own end, not for the target.
-    pub(crate) fn prepared(&self) {
-        self.with(|inner| {
-            inner.waiting = inner.waiting.saturating_sub(1);
-            if inner.waiting == 0 {
-                inner.done_at = inner.received_at;
-            }
-        });
-    }
-
-    /// What was prepared has come to its end with nothing to apply.
-    pub(crate) fn settled(&self, gtid: &Gtid) {
-        self.with(|inner| _ = inner.applied.insert(gtid));
-    }
-
-    /// A group of so many transactions and rows is committed.
-    pub(crate) fn committed(&self, covers: &GtidSet, transactions: u64, rows: u64, committed_at: u64) {
-        self.with(|inner| {
-            inner.applied.union_with(covers);
-            inner.status.transactions_applied += transactions;
-            inner.status.rows_applied += rows;
-            inner.status.groups_committed += 1;
-            inner.waiting = inner.waiting.saturating_sub(transactions);
-            inner.done_at = committed_at;
-        });
-    }
-
-    /// Groups committed since start.
-    pub(crate) fn groups_committed(&self) -> u64 {
-        self.with(|inner| inner.status.groups_committed)
-    }
-
-    pub(crate) fn ran_ddl(&self) {
-        self.with(|inner| inner.status.ddl_applied += 1);
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Checking => "checking",
+            Self::Structure => "structure",
+            Self::Copying => "copying",
+            Self::CatchingUp => "catching-up",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
     }
 }
 
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What stands in a link's way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusError {
+    /// What happened, with its causes, in one line.
+    pub message: String,
+    /// What a person can do about it.
+    pub remedy: Option<String>,
+    /// It may pass by itself, and the link tries again.
+    pub transient: bool,
+    /// Since when it stands in the way, Unix time in seconds.
+    pub since: f64,
+    /// When the link tries again, Unix time in seconds.
+    pub next_try_at: Option<f64>,
+}
+
+impl StatusError {
+    /// In one line.
+    pub fn text(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{} (remedy: {remedy})", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// How far the initial copy is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadStatus {
+    /// Each table.
+    pub tables: Vec<TableLoad>,
+    /// Rows copied.
+    pub rows_done: u64,
+    /// Rows there are, as the source estimates them.
+    pub rows_estimated: u64,
+    /// Bytes copied.
+    pub bytes_done: u64,
+    /// Bytes there are, as the source estimates them.
+    pub bytes_estimated: u64,
+    /// Rows a second, lately.
+    pub rows_per_second: f64,
+    /// Seconds left at that rate; `None` while it can't be told.
+    pub seconds_left: Option<f64>,
+    /// Keys in doubt: read once more when the copy is complete.
+    pub in_doubt: u64,
+}
+
+/// How far the copy of a table is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TableLoad {
+    /// `database.table`, in the names of the source.
+    pub table: String,
+    /// `waiting`, `copying`, `done`.
+    pub state: String,
+    /// Rows copied.
+    pub rows_done: u64,
+    /// Rows there are, as the source estimates them.
+    pub rows_estimated: u64,
+    /// Bytes copied.
+    pub bytes_done: u64,
+    /// Bytes there are, as the source estimates them.
+    pub bytes_estimated: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, Status, StatusError};
+
+    #[test]
+    fn states_are_written_as_their_words_and_read_back() {
+        for state in State::ALL {
+            let json = serde_json::to_string(&state).unwrap();
+            assert_eq!(json, format!("\"{state}\""));
+            assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
+        }
+    }
+
+    #[test]
+    fn a_status_of_an_older_process_is_read() {
+        let json = r#"{"link":"eu-us","state":"connecting","since":1.5,"source":"","target":"","gtid_applied":"",
+            "last_gtid":"","lag_seconds":0,"transactions_applied":1,"rows_applied":2,"groups_committed":1,
+            "ddl_applied":0,"echo_dropped":0,"filtered":0,"last_error":null}"#;
+        let status: Status = serde_json::from_str(json).unwrap();
+        assert_eq!((status.state, status.rows_applied, status.error), (State::Checking, 2, None));
+        assert!(status.load.is_none() && status.reason.is_none());
+    }
+
+    #[test]
+    fn an_error_in_one_line_has_its_remedy_behind_it() {
+        let error = StatusError { message: "no table".into(), ..StatusError::default() };
+        assert_eq!(error.text(), "no table");
+        let error = StatusError { remedy: Some("make it".into()), ..error };
+        assert_eq!(error.text(), "no table (remedy: make it)");
+    }
 }

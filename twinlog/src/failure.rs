@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use applier::StatusError;
 use twinlog::config::Faults;
 use twinlog::local_mysql;
 
+use crate::admin::unix_time;
 use crate::logging::LogFormat;
 
 /// A command that can't go on.
@@ -122,12 +125,22 @@ impl Failure {
         text
     }
 
-    /// The same in one line, for a status.
+    /// The same, as a status tells it. With `retry_in` it is one that may pass.
+    pub(crate) fn status(&self, retry_in: Option<Duration>) -> StatusError {
+        let parts = [&self.error].into_iter().chain(&self.causes);
+        let since = unix_time();
+        StatusError {
+            message: parts.map(String::as_str).collect::<Vec<_>>().join(": "),
+            remedy: self.remedy.clone(),
+            transient: retry_in.is_some(),
+            since,
+            next_try_at: retry_in.map(|pause| since + pause.as_secs_f64()),
+        }
+    }
+
+    /// The same in one line, for a log.
     pub(crate) fn line(&self) -> String {
-        let mut parts = vec![self.error.clone()];
-        parts.extend(self.causes.iter().cloned());
-        let remedy = self.remedy.as_ref().map(|r| format!(" (remedy: {r})")).unwrap_or_default();
-        parts.join(": ") + &remedy
+        self.status(None).text()
     }
 }
 

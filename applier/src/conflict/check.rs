@@ -86,16 +86,15 @@ impl Applier {
     /// Waits, holding no locks, until the window has these. The link says meanwhile what it waits for.
     pub(crate) async fn wait_for_window(&mut self, needed: &GtidSet) -> Result<(), Error> {
         let Some(window) = self.window.clone() else { return Ok(()) };
-        self.progress.state("waiting");
-        self.progress
-            .error(format!("waiting for relay {}: the conflict window lacks {needed}", self.link.to));
+        let to = &self.link.to;
+        self.progress.waits_for(Some(format!("waiting for relay {to}: the conflict window lacks {needed}")));
         while !window.reaches(needed, WITHOUT_LOCKS).await {
             if self.stop.is_cancelled() {
                 return Err(Error::Stopped);
             }
             self.let_go(&window).await?;
         }
-        self.progress.state("running");
+        self.progress.waits_for(None);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use crate::mark::Mark;
 use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
 use crate::position::SourcePosition;
-use crate::status::Progress;
+use crate::progress::Progress;
 use crate::transaction::{Body, Item, Transaction};
 
 use passed::Passed;

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use applier::{State, StatusError};
 use serde::{Deserialize, Serialize};
 
 /// A kind of process.
@@ -56,6 +58,8 @@ struct Shared {
     sync: String,
     kind: Kind,
     name: String,
+    /// When the process began, Unix time in seconds.
+    began: f64,
     now: Mutex<Now>,
 }
 
@@ -67,9 +71,9 @@ struct Now {
 }
 
 enum Verdict {
-    Starting(Option<String>),
+    Starting(Option<StatusError>),
     Runs,
-    Failed(String),
+    Failed(StatusError),
 }
 
 impl ProcessStatus {
@@ -77,7 +81,7 @@ impl ProcessStatus {
     pub(crate) fn state(&self) -> &str {
         match self {
             Self::Relay(status) => &status.state,
-            Self::Applier(status) => &status.state,
+            Self::Applier(status) => status.state.as_str(),
         }
     }
 
@@ -104,10 +108,44 @@ impl ProcessStatus {
         }
     }
 
-    fn fields(&mut self) -> (&mut String, &mut String, &mut Option<String>) {
+    fn name(&mut self) -> &mut String {
         match self {
-            Self::Relay(s) => (&mut s.region, &mut s.state, &mut s.last_error),
-            Self::Applier(s) => (&mut s.link, &mut s.state, &mut s.last_error),
+            Self::Relay(s) => &mut s.region,
+            Self::Applier(s) => &mut s.link,
+        }
+    }
+
+    /// It can't start yet.
+    fn starting(&mut self, since: f64, error: Option<&StatusError>) {
+        match self {
+            Self::Relay(s) => {
+                "connecting".clone_into(&mut s.state);
+                s.since = since;
+                s.last_error = error.map(StatusError::text);
+            }
+            Self::Applier(s) => {
+                s.state = State::Checking;
+                s.since = since;
+                s.last_error = error.map(StatusError::text);
+                s.error = error.cloned();
+            }
+        }
+    }
+
+    /// It has failed.
+    fn failed(&mut self, error: &StatusError) {
+        match self {
+            Self::Relay(s) => {
+                "failed".clone_into(&mut s.state);
+                s.since = error.since;
+                s.last_error = Some(error.text());
+            }
+            Self::Applier(s) => {
+                s.state = State::Failed;
+                s.since = error.since;
+                s.last_error = Some(error.text());
+                s.error = Some(error.clone());
+            }
         }
     }
 }
@@ -116,12 +154,18 @@ impl Board {
     /// The board of a process that starts.
     pub(crate) fn new(sync: &str, kind: Kind, name: &str) -> Self {
         let now = Mutex::new(Now { reader: None, verdict: Verdict::Starting(None) });
-        Self(Arc::new(Shared { sync: sync.into(), kind, name: name.into(), now }))
+        Self(Arc::new(Shared { sync: sync.into(), kind, name: name.into(), began: unix_time(), now }))
     }
 
     /// It can't start yet.
-    pub(crate) fn waits(&self, error: String) {
-        self.now().verdict = Verdict::Starting(Some(error));
+    pub(crate) fn waits(&self, error: StatusError) {
+        let mut now = self.now();
+        // An outage that goes on keeps the time when it began.
+        let since = match &now.verdict {
+            Verdict::Starting(Some(before)) => before.since,
+            _ => error.since,
+        };
+        now.verdict = Verdict::Starting(Some(StatusError { since, ..error }));
     }
 
     /// It is built and speaks for itself.
@@ -130,7 +174,7 @@ impl Board {
     }
 
     /// It has ended with an error.
-    pub(crate) fn failed(&self, error: String) {
+    pub(crate) fn failed(&self, error: StatusError) {
         self.now().verdict = Verdict::Failed(error);
     }
 
@@ -138,18 +182,11 @@ impl Board {
     pub(crate) fn report(&self) -> Report {
         let now = self.now();
         let mut status = now.reader.as_ref().map_or_else(|| ProcessStatus::blank(self.0.kind), |read| read());
-        let (name, state, last_error) = status.fields();
-        name.clone_from(&self.0.name);
+        status.name().clone_from(&self.0.name);
         match &now.verdict {
             Verdict::Runs => {}
-            Verdict::Starting(error) => {
-                "connecting".clone_into(state);
-                last_error.clone_from(error);
-            }
-            Verdict::Failed(error) => {
-                "failed".clone_into(state);
-                *last_error = Some(error.clone());
-            }
+            Verdict::Starting(error) => status.starting(self.0.began, error.as_ref()),
+            Verdict::Failed(error) => status.failed(error),
         }
         Report { sync: self.0.sync.clone(), pid: std::process::id(), status }
     }
@@ -160,14 +197,25 @@ impl Board {
     }
 }
 
+/// Seconds since 1970.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
 #[cfg(test)]
 mod tests {
+    use applier::{State, StatusError};
+
     use super::{Board, Kind, ProcessStatus, Report};
+
+    fn error(message: &str) -> StatusError {
+        StatusError { message: message.into(), ..StatusError::default() }
+    }
 
     #[test]
     fn a_report_is_flat_and_reads_back() {
         let board = Board::new("shop", Kind::Applier, "eu-us");
-        let running = applier::Status { state: "running".into(), rows_applied: 7, ..Default::default() };
+        let running = applier::Status { state: State::Running, rows_applied: 7, ..Default::default() };
         board.runs(Box::new(move || ProcessStatus::Applier(running.clone())));
         let json = serde_json::to_value(board.report()).unwrap();
         assert_eq!((json["kind"].as_str(), json["link"].as_str()), (Some("applier"), Some("eu-us")));
@@ -180,12 +228,12 @@ mod tests {
     fn a_failure_outlives_what_failed() {
         let board = Board::new("shop", Kind::Relay, "eu");
         assert_eq!(board.report().status.state(), "connecting");
-        board.waits("refused".into());
+        board.waits(error("refused"));
         let ProcessStatus::Relay(waiting) = board.report().status else { panic!("a relay") };
         assert_eq!(waiting.last_error.as_deref(), Some("refused"));
         let status = relay::Status { state: "running".into(), bytes_received: 9, ..Default::default() };
         board.runs(Box::new(move || ProcessStatus::Relay(status.clone())));
-        board.failed("diverged".into());
+        board.failed(error("diverged"));
         let ProcessStatus::Relay(failed) = board.report().status else { panic!("a relay") };
         assert_eq!((failed.state.as_str(), failed.last_error.as_deref()), ("failed", Some("diverged")));
         assert_eq!(failed.bytes_received, 9);

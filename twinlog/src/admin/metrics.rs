@@ -6,23 +6,14 @@
 
 use std::fmt::Write;
 
+use applier::State;
 use binlog::GtidSet;
 
 use super::{ProcessStatus, Report};
 
-/// What a link or relay can be; one of them is 1.
-const LINK_STATES: [&str; 6] = ["starting", "connecting", "running", "waiting", "failed", "other"];
-const RELAY_STATES: [&str; 9] = [
-    "starting",
-    "connecting",
-    "waiting for links",
-    "running",
-    "waiting",
-    "diverged",
-    "full",
-    "failed",
-    "other",
-];
+/// What a relay can be; one of them is 1.
+const RELAY_STATES: [&str; 8] =
+    ["connecting", "waiting for links", "running", "waiting", "diverged", "full", "failed", "other"];
 
 /// Whether a number only grows.
 #[derive(Clone, Copy)]
@@ -56,8 +47,8 @@ fn applier(page: &mut Page, status: &applier::Status) {
     page.states(
         "twinlog_link_state",
         "State of the link; the one it is in is 1.",
-        &LINK_STATES,
-        &status.state,
+        &State::ALL.map(State::as_str),
+        status.state.as_str(),
     );
     page.gauge(
         "twinlog_link_state_since_timestamp_seconds",
@@ -198,6 +189,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use applier::State;
+
     use super::{ProcessStatus, Report, render};
 
     /// Reads the format as strictly as `promtool check metrics` does: each sample under its own HELP and TYPE, once;
@@ -238,7 +231,7 @@ mod tests {
     fn a_links_numbers_are_there_under_its_name() {
         let status = applier::Status {
             link: "eu-us".into(),
-            state: "running".into(),
+            state: State::Running,
             gtid_applied: format!("{UUID}:1-7"),
             lag_seconds: 1.5,
             rows_applied: 3,

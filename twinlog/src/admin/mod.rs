@@ -16,7 +16,7 @@ mod metrics;
 mod publish;
 mod server;
 
-pub(crate) use board::{Board, Kind, ProcessStatus, Reader, Report};
+pub(crate) use board::{Board, Kind, ProcessStatus, Reader, Report, unix_time};
 pub(crate) use client::{Unreachable, ask};
 pub(crate) use publish::published;
 pub(crate) use server::Listener;

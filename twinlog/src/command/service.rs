@@ -125,7 +125,7 @@ async fn start_and_run<S: Service>(
         return Err(failure);
     }
     tracing::error!(kind = %plan.kind, name = plan.name, error = failure.line(), "failed; staying for status");
-    board.failed(failure.line());
+    board.failed(failure.status(None));
     shutdown.token.cancelled().await;
     Err(failure)
 }
@@ -166,7 +166,7 @@ async fn start<S: Service>(
             return Err(failure);
         }
         tracing::warn!(kind = %plan.kind, name = plan.name, error = failure.line(), "cannot start yet");
-        board.waits(failure.line());
+        board.waits(failure.status(Some(pause)));
         tokio::time::sleep(pause).await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use applier::{LoadStatus, StatusError};
 use binlog::GtidSet;
 use serde::Serialize;
 use twinlog::config::{File, Link};
@@ -34,8 +35,12 @@ pub(crate) struct LinkReport {
     pub(crate) from: String,
     /// The region it writes into.
     pub(crate) to: String,
-    /// The applier's state.
+    /// The applier's state: one of `applier::State`'s words, or `unreachable`.
     pub(crate) state: String,
+    /// Since when, Unix time in seconds.
+    pub(crate) since: Option<f64>,
+    /// Why it is in this state, or what it waits for.
+    pub(crate) reason: Option<String>,
     /// The relay's state; `null` where the link reads a server directly.
     pub(crate) relay_state: Option<String>,
     /// What the applier attached to.
@@ -68,6 +73,10 @@ pub(crate) struct LinkReport {
     pub(crate) filtered: Option<u64>,
     /// The applier's last error, or why it can't be reached.
     pub(crate) last_error: Option<String>,
+    /// The applier's last error in its parts: does it pass by itself, since when, when is the next try.
+    pub(crate) error: Option<StatusError>,
+    /// How far the initial copy is, while there is one.
+    pub(crate) load: Option<LoadStatus>,
 }
 
 /// What was answered, by kind and name.
@@ -145,7 +154,9 @@ fn link_of(link: &Link, file: &File, answers: &Answers) -> LinkReport {
 
 impl LinkReport {
     fn fill(&mut self, applier: &applier::Status) {
-        self.state.clone_from(&applier.state);
+        self.state = applier.state.to_string();
+        self.since = Some(applier.since);
+        self.reason.clone_from(&applier.reason);
         self.source = Some(applier.source.clone());
         self.target = Some(applier.target.clone());
         self.gtid_applied = Some(applier.gtid_applied.clone());
@@ -159,6 +170,8 @@ impl LinkReport {
         self.echo_dropped = Some(applier.echo_dropped);
         self.filtered = Some(applier.filtered);
         self.last_error.clone_from(&applier.last_error);
+        self.error.clone_from(&applier.error);
+        self.load.clone_from(&applier.load);
     }
 }
 
@@ -176,6 +189,7 @@ fn reason(error: Option<&Unreachable>) -> String {
 mod tests {
     use std::path::Path;
 
+    use applier::State;
     use twinlog::config::{self, File};
 
     use super::{Answers, UNREACHABLE, behind, merge};
@@ -200,7 +214,7 @@ mod tests {
             ..Default::default()
         };
         let applier = applier::Status {
-            state: "running".into(),
+            state: State::Running,
             gtid_applied: format!("{UUID}:1-3:5"),
             echo_dropped: 4,
             ..Default::default()

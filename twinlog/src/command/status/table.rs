@@ -1,11 +1,14 @@
 //! The status as a table for people.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::merge::{LinkReport, SyncReport};
+use crate::admin::unix_time;
 use crate::command::verify::LastVerified;
 
-const LINKS: [&str; 8] = ["LINK", "STATE", "LAG", "SECONDS", "APPLIED", "ROWS", "ECHO DROPPED", "RELAY"];
+const LINKS: [&str; 9] =
+    ["LINK", "STATE", "FOR", "LAG", "SECONDS", "APPLIED", "ROWS", "ECHO DROPPED", "RELAY"];
 const RELAYS: [&str; 7] = ["RELAY", "STATE", "LISTENS ON", "RECEIVED", "LOG", "SEGMENTS", "ATTACHED"];
 
 /// The tables of links and relays, and below them what is wrong.
@@ -18,15 +21,53 @@ pub(super) fn render(report: &SyncReport) -> String {
     if let Some(verified) = &report.verified {
         text += &compared(verified);
     }
-    let links = report.links.iter().map(|l| ("link", &l.link, &l.last_error));
-    let relays = report.relays.iter().map(|r| ("relay", &r.region, &r.last_error));
-    for (kind, name, error) in links.chain(relays) {
-        if let Some(error) = error {
+    for link in &report.links {
+        text += &why(link);
+    }
+    for relay in &report.relays {
+        if let Some(error) = &relay.last_error {
             // Writing to a string does not fail.
-            let _ = write!(text, "\n{kind} {name}: {error}\n");
+            let _ = write!(text, "\nrelay {}: {error}\n", relay.region);
         }
     }
     text
+}
+
+/// Why a link is in its state, and what is in its way.
+fn why(link: &LinkReport) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    if let (Some(reason), None) = (&link.reason, &link.last_error) {
+        let _ = write!(text, "\nlink {}: {}: {reason}\n", link.link, link.state);
+    }
+    if let Some(error) = &link.last_error {
+        let _ = write!(text, "\nlink {}: {error}\n", link.link);
+    }
+    if let Some(error) = &link.error {
+        let next = match (error.transient, error.next_try_at) {
+            (true, Some(at)) => format!("the next try is in {}", ago(-elapsed(at))),
+            (true, None) => "it is tried again".into(),
+            (false, _) => "it does not pass by itself: the link waits for a person".into(),
+        };
+        let _ = writeln!(text, "  for {}; {next}", ago(elapsed(error.since)));
+    }
+    text
+}
+
+/// Seconds since then.
+fn elapsed(since: f64) -> f64 {
+    unix_time() - since
+}
+
+/// `2m 3s`: a time in whole seconds, two units of it.
+pub(crate) fn ago(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
 }
 
 /// When the regions were last compared on this host, and what was found.
@@ -46,6 +87,7 @@ fn link_row(link: &LinkReport) -> Vec<String> {
     vec![
         link.link.clone(),
         link.state.clone(),
+        link.since.filter(|since| *since > 0.0).map_or_else(unknown, |since| ago(elapsed(since))),
         count(link.lag_transactions),
         link.lag_seconds.map_or_else(unknown, |s| format!("{s:.1}")),
         count(link.transactions_applied),
@@ -123,7 +165,10 @@ fn unknown() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, render};
+    use applier::StatusError;
+
+    use super::{ago, bytes, count, render, why};
+    use crate::admin::unix_time;
     use crate::command::status::{LinkReport, SyncReport};
     use crate::command::verify::LastVerified;
 
@@ -135,6 +180,34 @@ mod tests {
         assert_eq!(
             (bytes(900).as_str(), bytes(3 << 20).as_str(), bytes(64 << 20).as_str()),
             ("900 B", "3072 KiB", "64 MiB")
+        );
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        assert_eq!([0.4, 59.0, 62.0, 7_260.0, 90_000.0].map(ago), ["0s", "59s", "1m 2s", "2h 1m", "1d 1h"]);
+    }
+
+    #[test]
+    fn a_link_tells_why_since_when_and_what_comes_next() {
+        let paused = LinkReport {
+            link: "eu-us".into(),
+            state: "paused".into(),
+            reason: Some("by root: maintenance".into()),
+            ..LinkReport::default()
+        };
+        assert_eq!(why(&paused), "\nlink eu-us: paused: by root: maintenance\n");
+        let error = StatusError { transient: true, since: unix_time() - 90.0, ..StatusError::default() };
+        let retried = LinkReport {
+            link: "eu-us".into(),
+            last_error: Some("connection refused".into()),
+            error: Some(StatusError { next_try_at: Some(unix_time() + 10.5), ..error.clone() }),
+            ..LinkReport::default()
+        };
+        assert_eq!(why(&retried), "\nlink eu-us: connection refused\n  for 1m 30s; the next try is in 10s\n");
+        let stopped = LinkReport { error: Some(StatusError { transient: false, ..error }), ..retried };
+        assert!(
+            why(&stopped).ends_with("for 1m 30s; it does not pass by itself: the link waits for a person\n")
         );
     }
 
@@ -163,8 +236,8 @@ mod tests {
         assert!(text.contains("\nverified at 2026-01-01T00:00:00Z, "), "{text}");
         assert!(text.contains(" ago: equal, 12,000 rows in 0 tables\n"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "LINK   STATE    LAG  SECONDS  APPLIED   ROWS  ECHO DROPPED  RELAY");
-        assert_eq!(lines[1], "eu-us  running  -    -        -        1,000  -             none");
+        assert_eq!(lines[0], "LINK   STATE    FOR  LAG  SECONDS  APPLIED   ROWS  ECHO DROPPED  RELAY");
+        assert_eq!(lines[1], "eu-us  running  -    -    -        -        1,000  -             none");
         assert_eq!(lines.last(), Some(&"link us-eu: 1062 on shop.t"));
     }
 }
