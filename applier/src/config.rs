@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use wire::ConnectOptions;
 
-use crate::{Detect, Policy, TablePatterns};
+use crate::{Detect, Objects, Policy};
 
 /// Everything one applier needs to know. Made by the command line from the configuration file.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct Config {
     pub targets: Vec<ConnectOptions>,
     /// The applier's own `server_id` as a replica.
     pub server_id: u32,
-    /// Tables in step, in the names of `from`.
-    pub tables: TablePatterns,
+    /// What is in step.
+    pub objects: Objects,
     /// DDL on those tables is applied too.
     pub ddl: bool,
     /// Every region of the sync, with the GTID uuids the file gives it beyond its server's own.

@@ -2,47 +2,59 @@
 //!
 //! Leaving a table out of a transaction means leaving out its row events; the table maps of what is left stay.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use binlog::event::EventError;
 use binlog::row::{RowsEvent, STATEMENT_END, TableMap};
 use binlog::{Event, EventKind};
 
-use crate::TablePatterns;
+use crate::{Names, Objects};
 
 /// Schemas that are each server's own, whatever the patterns say.
 const OWN: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
 
-/// Says which tables are in step.
+/// Says which tables are in step. Names are those of the link's `from`, unless it is said otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
-    patterns: TablePatterns,
+    objects: Objects,
     meta_schema: String,
 }
 
 impl Filter {
-    pub(crate) fn new(patterns: TablePatterns, meta_schema: &str) -> Self {
-        Self { patterns, meta_schema: meta_schema.into() }
+    pub(crate) fn new(objects: Objects, meta_schema: &str) -> Self {
+        Self { objects, meta_schema: meta_schema.into() }
+    }
+
+    /// What tables are called on both ends.
+    pub(crate) fn names(&self) -> &Names {
+        &self.objects.names
     }
 
     /// Is this table in step?
     pub(crate) fn keeps(&self, database: &str, table: &str) -> bool {
-        !self.is_own(database) && self.patterns.matches(database, table)
+        !self.is_own(database) && self.objects.has(database, table)
+    }
+
+    /// Is this table of the link's `to` in step?
+    pub(crate) fn keeps_there(&self, database: &str, table: &str) -> bool {
+        !self.is_own(database) && self.objects.has_there(database, table)
     }
 
     /// Could a table of this database be in step?
     pub(crate) fn touches(&self, database: &str) -> bool {
-        !self.is_own(database) && self.patterns.touches_database(database)
+        !self.is_own(database) && self.objects.touches_database(database)
     }
 
     fn is_own(&self, database: &str) -> bool {
         database == self.meta_schema || OWN.iter().any(|own| database.eq_ignore_ascii_case(own))
     }
 
-    /// The table maps and row events of tables in step, each statement ended by its last event.
+    /// The table maps and row events of tables in step, under their names of the link's `to`, each statement ended by
+    /// its last event. Row operations that do not cross are left out.
     pub(crate) fn apply(&self, events: &[Event]) -> Result<Vec<Event>, EventError> {
+        let names = &self.objects.names;
         let mut kept: Vec<Event> = Vec::with_capacity(events.len());
-        let mut tables = HashSet::new();
+        let mut tables = HashMap::new();
         // Where the last row event kept of the current statement is.
         let mut last_rows = None;
         let mut left_out = false;
@@ -51,17 +63,19 @@ impl Filter {
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event)?;
                 if self.keeps(database, table) {
-                    tables.insert(id);
-                    kept.push(event.clone());
+                    tables.insert(id, self.objects.operations_of(database, table));
+                    kept.push(if names.is_empty() { event.clone() } else { names.rename_map(event)? });
                 } else {
                     tables.remove(&id);
                     left_out = true;
                 }
                 continue;
             }
-            if tables.contains(&id) {
+            if tables.get(&id).is_some_and(|operations| operations.has(event.kind())) {
                 last_rows = Some(kept.len());
                 kept.push(event.clone());
+            } else {
+                left_out = true;
             }
             if RowsEvent::flags_of(event).unwrap_or(0) & STATEMENT_END != 0 {
                 end_statement(&mut kept, last_rows.take());
@@ -109,7 +123,7 @@ mod tests {
     use binlog::{Event, EventKind};
 
     use super::Filter;
-    use crate::TablePatterns;
+    use crate::{Names, Objects, Operations, TablePatterns};
 
     fn event(kind: EventKind, body: &[u8]) -> Event {
         Event::build(&Header { timestamp: 0, kind, server_id: 1, log_pos: 0, flags: 0 }, body)
@@ -142,7 +156,32 @@ mod tests {
     }
 
     fn filter() -> Filter {
-        Filter::new(TablePatterns::parse(&["*.*", "!shop.tmp_*"]).unwrap(), "twinlog")
+        Filter::new(objects(), "twinlog")
+    }
+
+    fn objects() -> Objects {
+        Objects { tables: TablePatterns::parse(&["*.*", "!shop.tmp_*"]).unwrap(), ..Objects::default() }
+    }
+
+    #[test]
+    fn operations_that_do_not_cross_are_left_out_and_the_statement_still_ends() {
+        let operations = Operations { delete: false, ..Operations::default() };
+        let filter = Filter::new(Objects { operations, ..objects() }, "twinlog");
+        let delete = event(EventKind::DeleteRows, &[1, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1, 1, 0, 0, 0, 0, 7]);
+        let events = [map(1, "shop", "a"), rows(1, false), delete.clone()];
+        assert_eq!(shape(&filter.apply(&events).unwrap()), ["a", "rows 1 end"]);
+        assert!(filter.apply(&[map(1, "shop", "a"), delete]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn table_maps_take_the_names_of_the_target() {
+        let names = Names::new(&[("shop.a".to_owned(), "store.longer".to_owned())].into());
+        let filter = Filter::new(Objects { names, ..objects() }, "twinlog");
+        let kept = filter.apply(&[map(1, "shop", "a"), rows(1, true)]).unwrap();
+        assert_eq!(TableMap::names_of(&kept[0]).unwrap(), ("store", "longer"));
+        let (old, new) = (TableMap::parse(&map(1, "shop", "a")).unwrap(), TableMap::parse(&kept[0]).unwrap());
+        assert_eq!(old.columns, new.columns);
+        assert!(filter.keeps_there("store", "longer") && !filter.keeps_there("shop", "a"));
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Link {
         let open = record::open(&mut connection, &meta.schema, &self.key, None).await?;
         let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
         let rules = Rules {
-            filter: Filter::new(config.tables.clone(), &config.meta_schema),
+            filter: Filter::new(config.objects.clone(), &config.meta_schema),
             meta_schema: config.meta_schema.clone(),
             from: config.from.clone(),
             to: config.to.clone(),
@@ -212,7 +212,7 @@ impl Link {
         let window = SharedWindow::behind(behind, clock);
         let rules = follow::Rules {
             link: self.key.clone(),
-            filter: Filter::new(config.tables.clone(), &config.meta_schema),
+            filter: Filter::new(config.objects.clone(), &config.meta_schema),
             meta_schema: config.meta_schema.clone(),
             owners: owners.clone(),
             regions: config.regions.keys().cloned().collect(),

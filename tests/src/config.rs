@@ -61,6 +61,11 @@ impl SyncFile {
         link.more.push(line.to_owned());
     }
 
+    /// The patterns of `[sync] tables`.
+    pub fn set_tables(&mut self, patterns: &[&str]) {
+        self.tables = patterns.iter().map(|&p| p.to_owned()).collect();
+    }
+
     /// Where a region's relay listens, with no proxy between.
     pub fn relay_listen(&self, region: &str) -> &str {
         let found = self.regions.iter().find(|r| r.name == region);

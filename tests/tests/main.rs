@@ -30,6 +30,7 @@ mod link_cut;
 mod log_commands;
 mod lost_metadata;
 mod metrics;
+mod objects;
 mod packaging;
 mod refused_changes;
 mod relay_ahead;

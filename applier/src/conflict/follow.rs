@@ -232,7 +232,7 @@ impl TargetLog {
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event).map_err(malformed)?;
                 let id = TableMap::id_of(event).unwrap_or(u64::MAX);
-                if self.rules.filter.keeps(database, table) {
+                if self.rules.filter.keeps_there(database, table) {
                     let map = TableMap::parse(event).map_err(malformed)?;
                     let table_keys = self.table_keys(&map).await?;
                     maps.insert(id, (map, table_keys));

@@ -159,7 +159,10 @@ impl Words<'_> {
                 continue;
             }
             if self.take("DEFINER") {
-                self.take_symbol('=');
+                // `SQL SECURITY DEFINER` names nobody.
+                if !self.take_symbol('=') {
+                    continue;
+                }
                 self.next();
                 if self.take_symbol('@') {
                     self.next();
@@ -315,7 +318,7 @@ impl Words<'_> {
 }
 
 /// `ALTER DATABASE CHARACTER SET …` may leave the name out.
-fn is_database_option(word: &str) -> bool {
+pub(super) fn is_database_option(word: &str) -> bool {
     let options = ["DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "ENCRYPTION", "READ"];
     options.iter().any(|option| word.eq_ignore_ascii_case(option))
 }

@@ -1,7 +1,9 @@
-//! Words of a MySQL statement, as far as telling what it is on needs them.
+//! Words of a MySQL statement, as far as telling what it is on needs them, and where each stands.
 //!
 //! Comments are passed over, but what stands in `/*! … */` and `/*+ … */`-free version comments is read: the
 //! server runs it. No grammar here, and no parser that knows only a part of MySQL's statements.
+
+use std::ops::Range;
 
 /// A piece of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +35,21 @@ impl Token {
 
 /// Splits a statement. `ansi_quotes`: double quotes stand around names.
 pub(super) fn tokens(sql: &str, ansi_quotes: bool) -> Vec<Token> {
-    let mut lexer = Lexer { rest: sql, ansi_quotes, tokens: Vec::new() };
+    placed_tokens(sql, ansi_quotes).into_iter().map(|(token, _)| token).collect()
+}
+
+/// Splits a statement, and tells which bytes of it each piece is.
+pub(super) fn placed_tokens(sql: &str, ansi_quotes: bool) -> Vec<(Token, Range<usize>)> {
+    let mut lexer = Lexer { length: sql.len(), rest: sql, ansi_quotes, tokens: Vec::new() };
     while lexer.step() {}
     lexer.tokens
 }
 
 struct Lexer<'a> {
+    length: usize,
     rest: &'a str,
     ansi_quotes: bool,
-    tokens: Vec<Token>,
+    tokens: Vec<(Token, Range<usize>)>,
 }
 
 impl Lexer<'_> {
@@ -63,13 +71,17 @@ impl Lexer<'_> {
             self.quoted(first);
         } else if is_word(first) {
             let end = self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len());
-            self.tokens.push(Token::Word(self.rest[..end].into()));
-            self.rest = &self.rest[end..];
+            self.push(Token::Word(self.rest[..end].into()), end);
         } else {
-            self.tokens.push(Token::Symbol(first));
-            self.rest = &self.rest[first.len_utf8()..];
+            self.push(Token::Symbol(first), first.len_utf8());
         }
         true
+    }
+
+    fn push(&mut self, token: Token, bytes: usize) {
+        let begin = self.length - self.rest.len();
+        self.tokens.push((token, begin..begin + bytes));
+        self.rest = &self.rest[bytes..];
     }
 
     fn quoted(&mut self, quote: char) {
@@ -89,8 +101,7 @@ impl Lexer<'_> {
             }
             content.push(c);
         }
-        self.rest = &self.rest[end..];
-        self.tokens.push(if is_name { Token::Quoted(content) } else { Token::Text });
+        self.push(if is_name { Token::Quoted(content) } else { Token::Text }, end);
     }
 }
 

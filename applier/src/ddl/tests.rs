@@ -1,6 +1,8 @@
 //! The classifier against the statements MySQL has.
 
 use super::classify::{ObjectName, Statement, classify};
+use super::rename;
+use crate::Names;
 
 fn on(names: &[&str]) -> Vec<ObjectName> {
     let split = |n: &&str| n.split_once('.').map(|(d, t)| ObjectName { database: d.into(), name: t.into() });
@@ -42,6 +44,7 @@ fn views_databases_programs_and_administration_are_told_apart() {
         view
     );
     assert_eq!(one("CREATE DEFINER=CURRENT_USER() VIEW v AS SELECT 1"), view);
+    assert_eq!(one("CREATE DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW `v` AS SELECT 1"), view);
     assert_eq!(one("drop view if exists v"), view);
     assert_eq!(one("create schema if not exists `shop`"), Statement::Database("shop".into()));
     assert_eq!(one("ALTER DATABASE CHARACTER SET utf8mb4"), Statement::Database("db".into()));
@@ -90,7 +93,97 @@ fn quotes_follow_the_sessions_sql_mode() {
     );
 }
 
+fn renamed(sql: &str) -> Result<Option<String>, String> {
+    let entries = [("shop", "store"), ("blog.post", "news.item")];
+    let names = Names::new(&entries.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect());
+    rename(sql, "shop", false, &names)
+}
+
+#[test]
+fn names_of_tables_are_replaced_where_they_stand_and_nothing_else() {
+    let cases = [
+        (
+            "create table t (id int) comment 't of shop.t'",
+            "create table `store`.`t` (id int) comment 't of shop.t'",
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS shop . `t` LIKE blog.post",
+            "CREATE TABLE IF NOT EXISTS `store`.`t` LIKE `news`.`item`",
+        ),
+        (
+            "CREATE TABLE blog.u (t int, name text check (name like t), FOREIGN KEY (t) REFERENCES t (id), \
+             constraint x foreign key (t) references `blog`.`post`(id))",
+            "CREATE TABLE `blog`.`u` (t int, name text check (name like t), FOREIGN KEY (t) REFERENCES `store`.`t` (id), \
+             constraint x foreign key (t) references `news`.`item`(id))",
+        ),
+        (
+            "ALTER TABLE t RENAME COLUMN a TO b, RENAME TO blog.post",
+            "ALTER TABLE `store`.`t` RENAME COLUMN a TO b, RENAME TO `news`.`item`",
+        ),
+        (
+            "alter table t exchange partition p with table u",
+            "alter table `store`.`t` exchange partition p with table `store`.`u`",
+        ),
+        (
+            "DROP TABLE IF EXISTS `t`,blog.post /* generated */",
+            "DROP TABLE IF EXISTS `store`.`t`,`news`.`item` /* generated */",
+        ),
+        (
+            "RENAME TABLE t TO t_old, blog.post TO t",
+            "RENAME TABLE `store`.`t` TO `store`.`t_old`, `news`.`item` TO `store`.`t`",
+        ),
+        ("truncate t", "truncate `store`.`t`"),
+        ("CREATE UNIQUE INDEX t ON t (t)", "CREATE UNIQUE INDEX t ON `store`.`t` (t)"),
+        ("/*!50000 DROP */ INDEX i ON shop.t", "/*!50000 DROP */ INDEX i ON `store`.`t`"),
+        ("CREATE DATABASE shop CHARACTER SET utf8mb4", "CREATE DATABASE `store` CHARACTER SET utf8mb4"),
+        ("ALTER DATABASE COLLATE utf8mb4_bin", "ALTER DATABASE COLLATE utf8mb4_bin"),
+        ("drop schema if exists `shop`", "drop schema if exists `store`"),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(renamed(sql).unwrap().as_deref(), Some(expected), "{sql}");
+    }
+    let names = Names::new(&[("shop".to_owned(), "store".to_owned())].into());
+    assert_eq!(rename("DROP TABLE x.t", "x", false, &names), Ok(None), "nothing is called otherwise");
+    for refused in ["DROP TABLE store.t", "DROP DATABASE blog", "DROP DATABASE news"] {
+        assert!(renamed(refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn tables_in_the_queries_of_views_keep_their_old_names_as_aliases() {
+    let cases = [
+        ("CREATE VIEW v AS SELECT t.a FROM t", "CREATE VIEW `store`.`v` AS SELECT t.a FROM `store`.`t`"),
+        (
+            "create or replace view shop.v as select `blog`.`post`.`id` AS `id`,extract(year from `blog`.`post`.`at`) AS `y` \
+             from (`blog`.`post` join `shop`.`t` `x` on((`x`.`id` = `blog`.`post`.`id`))) where (`x`.`a` > 1)",
+            "create or replace view `store`.`v` as select `news`.`post`.`id` AS `id`,extract(year from `news`.`post`.`at`) AS `y` \
+             from (`news`.`item` AS `post` join `store`.`t` `x` on((`x`.`id` = `news`.`post`.`id`))) where (`x`.`a` > 1)",
+        ),
+        (
+            "CREATE VIEW v AS WITH c AS (SELECT 1 FROM u) SELECT a, (SELECT MAX(b) FROM w) FROM c, t AS c2 WHERE a IN (SELECT a FROM x, y)",
+            "CREATE VIEW `store`.`v` AS WITH c AS (SELECT 1 FROM `store`.`u`) SELECT a, (SELECT MAX(b) FROM `store`.`w`) FROM c, \
+             `store`.`t` AS c2 WHERE a IN (SELECT a FROM `store`.`x`, `store`.`y`)",
+        ),
+        (
+            "CREATE VIEW v AS SELECT 1 FROM (SELECT trim(leading 'x' from n) FROM t) d UNION SELECT 2 FROM t LEFT JOIN u USING (a)",
+            "CREATE VIEW `store`.`v` AS SELECT 1 FROM (SELECT trim(leading 'x' from n) FROM `store`.`t`) d UNION SELECT 2 FROM \
+             `store`.`t` LEFT JOIN `store`.`u` USING (a)",
+        ),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(renamed(sql).unwrap().as_deref(), Some(expected), "{sql}");
+    }
+    assert!(renamed("CREATE VIEW v AS SELECT shop.f(a) FROM t").is_err());
+}
+
 proptest::proptest! {
+    #[test]
+    fn any_text_is_renamed_or_refused_without_panic(
+        sql in ".*", head in "(CREATE|ALTER|DROP|RENAME) (TABLE|VIEW|INDEX|DATABASE)( `t` AS SELECT a FROM)?"
+    ) {
+        let _ = renamed(&format!("{head} {sql}"));
+    }
+
     #[test]
     fn any_text_is_classified_without_panic(sql in ".*", head in "(CREATE|ALTER|DROP|RENAME) (TABLE|VIEW|INDEX)") {
         classify(&sql, "db", true);

@@ -209,7 +209,7 @@ impl Planner {
             }
             Body::CreateSelect { create, rows } => {
                 let (create, rows) = (create.clone(), rows.clone());
-                self.take_ddl(t, create, rows)
+                self.take_ddl(t, create, &rows)
             }
         }
     }

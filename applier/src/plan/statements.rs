@@ -45,7 +45,7 @@ impl Planner {
                 }
                 Some(_) => {
                     let event = event.clone();
-                    self.take_ddl(t, event, Vec::new())
+                    self.take_ddl(t, event, &[])
                 }
             },
         }
@@ -85,7 +85,7 @@ impl Planner {
         }
     }
 
-    pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: Vec<Event>) -> Result<(), Error> {
+    pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: &[Event]) -> Result<(), Error> {
         if !rows.is_empty() || matches!(t.body, Body::CreateSelect { .. }) {
             let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
             let query = Query::parse(&event).map_err(malformed)?;
@@ -102,6 +102,7 @@ impl Planner {
                 Some(_) => {}
             }
         }
+        let (event, rows) = (self.rename(&t.gtid, event)?, self.keep(&t.gtid, rows)?);
         self.close_group();
         let covers = self.covers(&t);
         let mark = self.reached(&t);
@@ -111,6 +112,39 @@ impl Planner {
         self.ready.push_back(Work::Ddl { ddl, done });
         self.ddl_done = Some(wait);
         Ok(())
+    }
+
+    /// The statement under the names of the target.
+    fn rename(&self, gtid: &Gtid, event: Event) -> Result<Event, Error> {
+        let names = self.rules.filter.names();
+        if names.is_empty() {
+            return Ok(event);
+        }
+        let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
+        let query = Query::parse(&event).map_err(malformed)?;
+        let refused = |why: String| Error::NotApplicable {
+            gtid: gtid.to_string(),
+            what: format!(
+                "a statement that can't be renamed as the link says: {why}: {}",
+                String::from_utf8_lossy(query.sql)
+            ),
+            remedy: "do in the target what it does there, then skip it with twinlog link skip --gtid".into(),
+        };
+        // In another character set names are other bytes.
+        let plain = |bytes: &[u8]| {
+            std::str::from_utf8(bytes).ok().filter(|t| is_utf8(&query) || t.is_ascii()).map(str::to_owned)
+        };
+        let (Some(sql), Some(database)) = (plain(query.sql), plain(query.database)) else {
+            return Err(refused("it is in another character set than UTF-8".into()));
+        };
+        match ddl::rename(&sql, &database, has_ansi_quotes(&query), names).map_err(refused)? {
+            None => Ok(event),
+            Some(new) if !is_utf8(&query) && !new.is_ascii() => {
+                Err(refused("a new name is in another character set than the statement".into()))
+            }
+            Some(new) => Query::rewritten(&event, names.database_there(&database).as_bytes(), new.as_bytes())
+                .map_err(malformed),
+        }
     }
 
     /// `XA COMMIT` applies the prepared rows, `XA ROLLBACK` drops them; both GTIDs are done then.
@@ -165,8 +199,19 @@ fn display(name: &ObjectName) -> String {
 }
 
 fn classify(query: &Query<'_>) -> Statement {
+    let ansi = has_ansi_quotes(query);
+    ddl::classify(&String::from_utf8_lossy(query.sql), &String::from_utf8_lossy(query.database), ansi)
+}
+
+fn has_ansi_quotes(query: &Query<'_>) -> bool {
     /// `sql_mode` bit: double quotes stand around names.
     const ANSI_QUOTES: u64 = 4;
-    let ansi = query.settings().sql_mode.unwrap_or(0) & ANSI_QUOTES != 0;
-    ddl::classify(&String::from_utf8_lossy(query.sql), &String::from_utf8_lossy(query.database), ansi)
+    query.settings().sql_mode.unwrap_or(0) & ANSI_QUOTES != 0
+}
+
+/// Is the statement's text UTF-8? By the collation of its session's client.
+fn is_utf8(query: &Query<'_>) -> bool {
+    query.settings().charsets.is_none_or(
+        |(client, ..)| matches!(client, 33 | 45 | 46 | 76 | 83 | 192..=223 | 224..=247 | 255..=323),
+    )
 }

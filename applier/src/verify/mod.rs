@@ -40,7 +40,7 @@ pub use repair::{RepairReport, Unrepaired};
 pub use report::{ColumnDifference, Difference, Event, TableReport, Unsettled, Watch};
 pub use rows::Shown;
 
-use crate::TablePatterns;
+use crate::{Objects, TablePatterns};
 use names::Edge;
 use session::Place;
 use state::{Keeper, State};
@@ -57,8 +57,6 @@ pub struct Config {
     pub regions: BTreeMap<String, Vec<ConnectOptions>>,
     /// The links.
     pub links: Vec<LinkInfo>,
-    /// Tables in step, in the names of each link's `from` region.
-    pub tables: TablePatterns,
     /// Only those of them.
     pub only: Option<TablePatterns>,
     /// The region to begin with: what is to be repaired is made equal to it.
@@ -78,8 +76,8 @@ pub struct LinkInfo {
     pub from: String,
     /// The region it writes into.
     pub to: String,
-    /// Tables that have another name in `to`.
-    pub rename: BTreeMap<String, String>,
+    /// What is in step on it.
+    pub objects: Objects,
 }
 
 /// How much a comparison may ask of the servers.
@@ -158,7 +156,7 @@ impl Verifier {
             "{} {:?} {:?} {:?}",
             self.config.sync,
             self.pairs(),
-            self.config.tables,
+            self.config.links.iter().map(|link| &link.objects).collect::<Vec<_>>(),
             self.config.only
         );
         let state = if resume { keeper.load(&of)? } else { State { of, ..State::default() } };

@@ -1,54 +1,22 @@
-//! Which pairs of regions are compared, and what a table is called on each side.
+//! Which pairs of regions are compared, and what is in step between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::LinkInfo;
-use crate::filter::Filter;
+use crate::Objects;
 
-/// A table's names in two regions.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Names {
-    to_right: BTreeMap<String, String>,
-    /// The patterns are in the names of the right region: only the way back is a link.
-    patterns_are_right: bool,
-}
-
-impl Names {
-    /// Of the links between two regions, in either direction.
-    fn of(links: &[LinkInfo], left: &str, right: &str) -> Self {
-        let there = links.iter().find(|l| l.from == left && l.to == right);
-        let back = links.iter().find(|l| l.from == right && l.to == left);
-        let mut to_right = there.map(|l| l.rename.clone()).unwrap_or_default();
-        for (from, to) in back.iter().flat_map(|l| &l.rename) {
-            to_right.entry(to.clone()).or_insert_with(|| from.clone());
-        }
-        Self { to_right, patterns_are_right: there.is_none() }
+/// What is in step between two regions, seen from the left one, whichever way the link goes.
+fn objects(links: &[LinkInfo], left: &str, right: &str) -> Objects {
+    let link = |from: &str, to: &str| links.iter().find(|l| l.from == from && l.to == to);
+    match (link(left, right), link(right, left)) {
+        (Some(there), _) => there.objects.clone(),
+        (None, Some(back)) => Objects {
+            names: back.objects.names.inverse(),
+            patterns_are_of_target: !back.objects.patterns_are_of_target,
+            ..back.objects.clone()
+        },
+        (None, None) => Objects::default(),
     }
-
-    pub(super) fn to_right(&self, name: &(String, String)) -> (String, String) {
-        self.to_right.get(&joined(name)).map_or_else(|| name.clone(), |to| split(to))
-    }
-
-    pub(super) fn to_left(&self, name: &(String, String)) -> (String, String) {
-        let text = joined(name);
-        let from = self.to_right.iter().find(|(_, to)| **to == text);
-        from.map_or_else(|| name.clone(), |(from, _)| split(from))
-    }
-
-    /// Is the table of this name in the left region in step?
-    pub(super) fn is_in_step(&self, filter: &Filter, left: &(String, String)) -> bool {
-        let (database, table) = if self.patterns_are_right { self.to_right(left) } else { left.clone() };
-        filter.keeps(&database, &table)
-    }
-}
-
-fn joined((database, table): &(String, String)) -> String {
-    format!("{database}.{table}")
-}
-
-fn split(name: &str) -> (String, String) {
-    let (database, table) = name.split_once('.').unwrap_or((name, ""));
-    (database.into(), table.into())
 }
 
 /// Two regions joined by a link.
@@ -56,7 +24,8 @@ fn split(name: &str) -> (String, String) {
 pub(super) struct Edge {
     pub(super) left: String,
     pub(super) right: String,
-    pub(super) names: Names,
+    /// What is in step, and what tables are called on the right.
+    pub(super) objects: Objects,
 }
 
 /// As few pairs as join all regions that links join, from `root` outwards: equality carries over, and a repair from
@@ -78,8 +47,8 @@ pub(super) fn edges(regions: &BTreeSet<String>, links: &[LinkInfo], root: Option
                     _ => continue,
                 };
                 if seen.insert(next) {
-                    let names = Names::of(links, at, next);
-                    edges.push(Edge { left: at.into(), right: next.into(), names });
+                    let objects = objects(links, at, next);
+                    edges.push(Edge { left: at.into(), right: next.into(), objects });
                     queue.push_back(next);
                 }
             }
@@ -94,14 +63,16 @@ pub(super) fn edges(regions: &BTreeSet<String>, links: &[LinkInfo], root: Option
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::{LinkInfo, Names, edges};
-    use crate::TablePatterns;
-    use crate::filter::Filter;
+    use super::{LinkInfo, edges, objects};
+    use crate::{Names, Objects, TablePatterns};
 
     fn link(from: &str, to: &str) -> LinkInfo {
-        LinkInfo { name: format!("{from}-{to}"), from: from.into(), to: to.into(), rename: BTreeMap::new() }
+        LinkInfo {
+            name: format!("{from}-{to}"),
+            from: from.into(),
+            to: to.into(),
+            objects: Objects::default(),
+        }
     }
 
     fn shown(regions: &[&str], links: &[LinkInfo], root: Option<&str>) -> Vec<String> {
@@ -125,15 +96,15 @@ mod tests {
     #[test]
     fn tables_are_renamed_along_the_link_and_back() {
         let mut there = link("eu", "us");
-        there.rename.insert("shop.a".into(), "store.b".into());
-        let filter = Filter::new(TablePatterns::parse(&["shop.*"]).unwrap(), "twinlog");
-        let (a, b) = (("shop".into(), "a".into()), ("store".into(), "b".into()));
+        there.objects.tables = TablePatterns::parse(&["shop.*"]).unwrap();
+        there.objects.names = Names::new(&[("shop.a".to_owned(), "store.b".to_owned())].into());
+        let (a, b) = (("shop".to_owned(), "a".to_owned()), ("store".to_owned(), "b".to_owned()));
         for (left, right) in [("eu", "us"), ("us", "eu")] {
-            let names = Names::of(std::slice::from_ref(&there), left, right);
+            let objects = objects(std::slice::from_ref(&there), left, right);
             let (here, far) = if left == "eu" { (&a, &b) } else { (&b, &a) };
-            assert_eq!((&names.to_right(here), &names.to_left(far)), (far, here));
-            assert!(names.is_in_step(&filter, here), "{left}");
-            assert!(!names.is_in_step(&filter, &("other".into(), "t".into())));
+            assert_eq!(objects.names.there(&here.0, &here.1).as_ref(), Some(far));
+            assert_eq!(objects.names.back(&far.0, &far.1).as_ref(), Some(here));
+            assert!(objects.has(&here.0, &here.1) && !objects.has("other", "t"), "{left}");
         }
     }
 }

@@ -60,8 +60,8 @@ impl Joined {
     /// The tables that are compared between the two.
     pub(super) async fn tables(&mut self, verifier: &Verifier, edge: &Edge) -> Result<Vec<Found>, Error> {
         let config = &verifier.config;
-        let filter = Filter::new(config.tables.clone(), &config.meta_schema);
-        let mut found = table::find(&mut self.left, &mut self.right, &edge.names, &filter).await?;
+        let filter = Filter::new(edge.objects.clone(), &config.meta_schema);
+        let mut found = table::find(&mut self.left, &mut self.right, &filter).await?;
         if let Some(only) = &config.only {
             found.retain(|f| {
                 f.name().split_once('.').is_some_and(|(database, table)| only.matches(database, table))

@@ -7,7 +7,6 @@ use wire::RowRef;
 use super::Error;
 use super::column::Column;
 use super::key::Key;
-use super::names::Names;
 use super::session::Session;
 use crate::filter::Filter;
 use crate::sql;
@@ -84,7 +83,6 @@ type Name = (String, String);
 pub(super) async fn find(
     left: &mut Session,
     right: &mut Session,
-    names: &Names,
     filter: &Filter,
 ) -> Result<Vec<Found>, Error> {
     let lefts = list(left).await?;
@@ -94,10 +92,12 @@ pub(super) async fn find(
         all.insert(name, (true, false, rows));
     }
     for (name, rows) in rights {
-        let entry = all.entry(names.to_left(&name)).or_insert((false, false, rows));
+        // A name that has no place on the left belongs to another table there.
+        let Some(home) = filter.names().back(&name.0, &name.1) else { continue };
+        let entry = all.entry(home).or_insert((false, false, rows));
         entry.1 = true;
     }
-    all.retain(|name, _| names.is_in_step(filter, name));
+    all.retain(|(database, table), _| filter.keeps(database, table));
     let mut found = Vec::new();
     for (name, (here, there, rows)) in all {
         let shown = format!("{}.{}", name.0, name.1);
@@ -107,7 +107,7 @@ pub(super) async fn find(
         };
         found.push(match (here, there) {
             (true, true) => {
-                let other = names.to_right(&name);
+                let other = filter.names().there(&name.0, &name.1).unwrap_or_else(|| name.clone());
                 let (l, r) = (define(left, &name).await?, define(right, &other).await?);
                 match compare(&l, &r, left.region(), right.region()) {
                     Ok(_) if l.columns.is_empty() => missing(left.region()),

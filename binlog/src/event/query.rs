@@ -51,6 +51,21 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// The same event with another default database and another statement.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`] when the event is malformed or the name is longer than 255 bytes.
+    pub fn rewritten(event: &Event, database: &[u8], sql: &[u8]) -> Result<Event, EventError> {
+        let query = Query::parse(event)?;
+        let mut body = event.body()[..13 + query.status_vars.len()].to_vec();
+        body[8] = u8::try_from(database.len()).map_err(|_| event.malformed("a name that is too long"))?;
+        body.extend_from_slice(database);
+        body.push(0);
+        body.extend_from_slice(sql);
+        Ok(Event::build(&event.header(), &body))
+    }
+
     /// The session's settings, decoded.
     pub fn settings(&self) -> StatusVars {
         StatusVars::parse(self.status_vars)

@@ -48,6 +48,24 @@ impl TableMap {
         Ok((database, name(&mut body).ok_or_else(bad)?))
     }
 
+    /// The same table map under another name.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`] when the event is malformed or a name is longer than 255 bytes.
+    pub fn renamed(event: &Event, database: &str, table: &str) -> Result<Event, EventError> {
+        let (old_database, old_table) = Self::names_of(event)?;
+        let old = event.body();
+        let mut body = old[..8].to_vec();
+        for name in [database, table] {
+            body.push(u8::try_from(name.len()).map_err(|_| event.malformed("a name that is too long"))?);
+            body.extend_from_slice(name.as_bytes());
+            body.push(0);
+        }
+        body.extend_from_slice(&old[8 + 2 + old_database.len() + 2 + old_table.len()..]);
+        Ok(Event::build(&event.header(), &body))
+    }
+
     /// Reads a table map event.
     pub fn parse(event: &Event) -> Result<Self, EventError> {
         if event.kind() != EventKind::TableMap {

@@ -63,7 +63,7 @@ async fn findings(file: &File, place: &Place) -> Result<Vec<Finding>, wire::Erro
     let retain = file.regions.get(&place.region).and_then(|r| r.relay.as_ref()).map(|relay| relay.retain);
     let mut findings = settings::judge(&about, place, &facts, retain);
     if place.is_target() {
-        let schema = schema_read::engines(&mut connection, file).await?;
+        let schema = schema_read::engines(&mut connection, file, &place.region).await?;
         findings.extend(tables::engines(&about, &schema));
     }
     connection.close().await;

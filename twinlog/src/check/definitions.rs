@@ -5,15 +5,14 @@
 //! a duplicate, a default, or allowed.
 
 use applier::{Shape, column_difference, describe_columns};
-use twinlog::config::{Initial, Link};
+use twinlog::config::{self, Initial, Link};
 
 use super::report::{About, Finding};
 use super::schema::{Name, Schema, Table, shown};
 
-/// What a link calls a table of its source in its target.
-fn name_there(link: &Link, name: &Name) -> Name {
-    let renamed = link.rename.get(&shown(name)).and_then(|there| there.split_once('.'));
-    renamed.map_or_else(|| name.clone(), |(database, table)| (database.into(), table.into()))
+/// What a link calls a table of its source in its target; `None` where it has no place there.
+fn name_there(link: &Link, name: &Name) -> Option<Name> {
+    config::names(link).there(&name.0, &name.1)
 }
 
 /// Tables of the link's source that its target lacks, in an order in which they can be made: parents first.
@@ -36,7 +35,7 @@ fn lacking(link: &Link, source: &Schema, target: &Schema) -> Vec<Name> {
     source
         .tables
         .keys()
-        .filter(|name| !target.tables.contains_key(&name_there(link, name)))
+        .filter(|name| name_there(link, name).is_some_and(|there| !target.tables.contains_key(&there)))
         .cloned()
         .collect()
 }
@@ -50,7 +49,7 @@ pub(crate) fn missing_finding(about: &About, link: &Link, name: &Name, create: O
     }
     let why = format!("rows of {} find no table, and stop the link {}", link.from, link.name);
     let finding = about.fail(ITEM, found).on(shown(name)).wanted("in both").why(why);
-    let there = name_there(link, name);
+    let there = name_there(link, name).unwrap_or_else(|| name.clone());
     match create.filter(|_| there == *name) {
         Some(create) => finding.sql_at(&link.to, create),
         None => finding.advice(format!("create {} in {} as {} has it", shown(&there), link.to, link.from)),
@@ -63,7 +62,8 @@ pub(crate) fn judge(about: &About, link: &Link, source: &Schema, target: &Schema
     let mut findings = Vec::new();
     let mut count = 0;
     for (name, here) in &source.tables {
-        let Some(there) = target.tables.get(&name_there(link, name)) else { continue };
+        let there = name_there(link, name).and_then(|there| target.tables.get(&there));
+        let Some(there) = there else { continue };
         count += 1;
         if let Some(difference) = difference(here, there) {
             let [one, other] = [here, there].map(|table| describe_columns(&shapes(table)));

@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn a_policy_of_a_single_table_counts_too() {
         let mut mesh = mesh();
-        let settings = twinlog::config::TableSettings { on_conflict: Some(Policy::Ignore), detect: None };
+        let settings = twinlog::config::TableSettings {
+            on_conflict: Some(Policy::Ignore),
+            ..twinlog::config::TableSettings::default()
+        };
         mesh.links.get_mut("us-asia").unwrap().tables.insert("shop.t".into(), settings);
         assert_eq!(failing(&mesh), ["us-asia"]);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use applier::Shape;
-use twinlog::config::File;
+use twinlog::config::{self, File};
 
 /// Schemas that are each server's own, whatever the patterns say.
 const OWN: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
@@ -97,12 +97,22 @@ pub(crate) fn shown(name: &Name) -> String {
     format!("{}.{}", name.0, name.1)
 }
 
-/// Is this table in step? Names are those of each link's `from` region, or what a link calls them in the other.
-pub(crate) fn in_step(file: &File, database: &str, table: &str) -> bool {
+/// Is this table of a region in step, on any of its links? A region without links has what the patterns say.
+pub(crate) fn in_step(file: &File, region: &str, database: &str, table: &str) -> bool {
     let own = database == file.sync.meta_schema || OWN.iter().any(|own| database.eq_ignore_ascii_case(own));
-    let full = format!("{database}.{table}");
-    let renamed = || file.links.values().any(|link| link.rename.values().any(|name| *name == full));
-    !own && (file.sync.tables.matches(database, table) || renamed())
+    if own {
+        return false;
+    }
+    let mut linked = false;
+    for link in file.links.values() {
+        let objects = config::objects(file, link);
+        let here = link.from == region && objects.has(database, table);
+        if here || link.to == region && objects.has_there(database, table) {
+            return true;
+        }
+        linked |= link.from == region || link.to == region;
+    }
+    !linked && file.sync.tables.matches(database, table)
 }
 
 #[cfg(test)]

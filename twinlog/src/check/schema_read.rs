@@ -10,13 +10,17 @@ use super::schema::{Column, ForeignKey, Key, Name, Schema, Table, in_step};
 use super::sql;
 
 /// Only which tables there are, and their engines.
-pub(crate) async fn engines(connection: &mut Connection, file: &File) -> Result<Schema, wire::Error> {
+pub(crate) async fn engines(
+    connection: &mut Connection,
+    file: &File,
+    region: &str,
+) -> Result<Schema, wire::Error> {
     let mut schema = Schema::default();
     let query = "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, ENGINE AS engine FROM information_schema.TABLES \
         WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')";
     for row in connection.query_rows(query).await?.iter() {
         let name = name(&row)?;
-        if in_step(file, &name.0, &name.1) {
+        if in_step(file, region, &name.0, &name.1) {
             let engine = row.optional_text("engine")?.unwrap_or_default();
             schema.tables.insert(name, Table { engine, ..Table::default() });
         }
@@ -25,8 +29,12 @@ pub(crate) async fn engines(connection: &mut Connection, file: &File) -> Result<
 }
 
 /// Reads what is in step, as this session sees it.
-pub(crate) async fn read(connection: &mut Connection, file: &File) -> Result<Schema, wire::Error> {
-    let mut schema = engines(connection, file).await?;
+pub(crate) async fn read(
+    connection: &mut Connection,
+    file: &File,
+    region: &str,
+) -> Result<Schema, wire::Error> {
+    let mut schema = engines(connection, file, region).await?;
     let databases: BTreeSet<String> = schema.tables.keys().map(|(database, _)| database.clone()).collect();
     if databases.is_empty() {
         return Ok(schema);

@@ -170,7 +170,7 @@ async fn gather(
             facts.replicas = replicas(session).await?;
         }
         // A reader may see no table at all, and then the writer's view is the one that counts.
-        let seen = schema_read::read(session, file).await?;
+        let seen = schema_read::read(session, file, &server.place.region).await?;
         if server.schema.as_ref().is_none_or(|known| known.tables.len() <= seen.tables.len()) {
             server.schema = Some(seen);
         }

@@ -1,11 +1,13 @@
 //! From the file to what a relay and an applier are told. Passwords are read here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use applier::verify;
 use wire::{ConnectOptions, TlsOptions};
 
-use super::{Account, Detect, Fault, Faults, File, Link, Mysql, Policy, Region, Relay};
+use super::{
+    Account, Detect, Fault, Faults, File, Link, Mysql, Operation, Policy, Region, Relay, TableSettings,
+};
 
 /// What the relay of this region is told.
 pub fn relay_config(file: &File, region: &str) -> Result<relay::Config, Faults> {
@@ -53,7 +55,7 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         source_servers,
         targets: servers(file, &to.mysql, &to.mysql.writer)?,
         server_id: link.server_id,
-        tables: file.sync.tables.clone(),
+        objects: objects(file, link),
         ddl: link.ddl,
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
         group: group(file, link),
@@ -84,14 +86,13 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
         name: link.name.clone(),
         from: link.from.clone(),
         to: link.to.clone(),
-        rename: link.rename.clone(),
+        objects: objects(file, link),
     };
     Ok(verify::Config {
         sync: file.sync.name.clone(),
         meta_schema: file.sync.meta_schema.clone(),
         regions,
         links: file.links.values().map(link).collect(),
-        tables: file.sync.tables.clone(),
         only: None,
         root: root.map(Into::into),
         limits: verify::Limits::default(),
@@ -124,11 +125,37 @@ fn conflicts(file: &File, link: &Link) -> applier::Conflicts {
             Detect::Key => applier::Detect::Key,
         },
     };
+    let names = names(link);
     let tables = link.tables.iter().map(|(name, t)| {
-        let in_target = link.rename.get(name).unwrap_or(name);
-        (in_target.clone(), rules(t.on_conflict, t.detect))
+        let there = name.split_once('.').and_then(|(database, table)| names.there(database, table));
+        let in_target = there.map_or_else(|| name.clone(), |(database, table)| format!("{database}.{table}"));
+        (in_target, rules(t.on_conflict, t.detect))
     });
     applier::Conflicts { rules: rules(None, None), tables: tables.collect() }
+}
+
+/// What a link's tables are called on both ends.
+pub fn names(link: &Link) -> applier::Names {
+    applier::Names::new(&link.rename)
+}
+
+/// What is in step on a link.
+pub fn objects(file: &File, link: &Link) -> applier::Objects {
+    let operations = |set: &BTreeSet<Operation>| applier::Operations {
+        insert: set.contains(&Operation::Insert),
+        update: set.contains(&Operation::Update),
+        delete: set.contains(&Operation::Delete),
+    };
+    let of_table = |(name, table): (&String, &TableSettings)| {
+        Some((name.clone(), operations(table.operations.as_ref()?)))
+    };
+    applier::Objects {
+        tables: file.sync.tables.clone(),
+        names: names(link),
+        patterns_are_of_target: link.renames_are_derived,
+        operations: operations(&link.operations),
+        table_operations: link.tables.iter().filter_map(of_table).collect(),
+    }
 }
 
 /// A region and its relay.

@@ -138,8 +138,10 @@ pub struct Link {
     pub operations: BTreeSet<Operation>,
     /// DDL crosses.
     pub ddl: bool,
-    /// Names that differ in the target; the inverse on the way back is filled in.
+    /// Names of databases and tables that differ in the target; the inverse on the way back is filled in.
     pub rename: BTreeMap<String, String>,
+    /// The file states them on the way back: the patterns of `[sync] tables` are in the names of this link's target.
+    pub renames_are_derived: bool,
     /// Groups side by side.
     pub workers: usize,
     /// How large a group may grow.
@@ -165,6 +167,8 @@ pub struct TableSettings {
     pub on_conflict: Option<Policy>,
     /// How a conflict is found.
     pub detect: Option<Detect>,
+    /// Which row operations cross.
+    pub operations: Option<BTreeSet<Operation>>,
 }
 
 /// What is copied before the stream.

@@ -17,19 +17,13 @@ enum Served {
     Nothing,
     /// This value only.
     Only(&'static str),
-    /// All row operations together.
-    AllOperations,
-    /// An empty table.
-    Empty,
     /// An address on loopback.
     Loopback,
 }
 
-const NOT_YET: [NotYet; 16] = [
+const NOT_YET: [NotYet; 14] = [
     NotYet { key: "link.*.initial", served: Served::Only("none") },
     NotYet { key: "link.*.existing", served: Served::Nothing },
-    NotYet { key: "link.*.operations", served: Served::AllOperations },
-    NotYet { key: "link.*.rename", served: Served::Empty },
     NotYet { key: "link.*.workers", served: Served::Only("1") },
     NotYet { key: "link.*.start_at", served: Served::Nothing },
     NotYet { key: "link.*.admin.listen", served: Served::Loopback },
@@ -80,12 +74,6 @@ impl Served {
         match self {
             Self::Nothing => false,
             Self::Only(only) => shown(value) == *only,
-            Self::AllOperations => value.as_array().is_some_and(|operations| {
-                ["insert", "update", "delete"]
-                    .iter()
-                    .all(|o| operations.iter().any(|v| shown(v.get_ref()) == *o))
-            }),
-            Self::Empty => value.as_table().is_some_and(DeTable::is_empty),
             Self::Loopback => {
                 value.as_str().is_some_and(|v| value::listen(v).is_ok_and(|l| value::is_loopback(&l)))
             }
@@ -94,9 +82,8 @@ impl Served {
 
     fn describe(&self) -> String {
         match self {
-            Self::Nothing | Self::Empty => "; leave it out".into(),
+            Self::Nothing => "; leave it out".into(),
             Self::Only(only) => format!("; only {only} is"),
-            Self::AllOperations => "; only all three together are".into(),
             Self::Loopback => "; only loopback is".into(),
         }
     }

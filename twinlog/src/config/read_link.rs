@@ -56,9 +56,10 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         existing: section.parsed("existing", |t| value::word(t, &EXISTING)).unwrap_or(Existing::Error),
         on_conflict: section.parsed("on_conflict", |t| value::word(t, &POLICIES)),
         detect: section.parsed("detect", |t| value::word(t, &DETECT)),
-        operations: read_operations(section),
+        operations: read_operations(section).unwrap_or_else(|| Operation::ALL.into()),
         ddl: section.flag("ddl").unwrap_or(false),
         rename: read_rename(section),
+        renames_are_derived: false,
         workers: workers.unwrap_or(1),
         group: read_group(section),
         start_at: section.parsed("start_at", value::time),
@@ -66,15 +67,15 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         tls_cert: section.file("tls_cert"),
         tls_key: section.file("tls_key"),
         admin: read_admin(section),
-        tables: read_tables(section, sync),
+        tables: read_tables(section),
     };
     both_or_none(section, link.tls_cert.is_some(), link.tls_key.is_some());
     section.finish();
     link
 }
 
-fn read_operations(section: &Section<'_>) -> BTreeSet<Operation> {
-    let Some(words) = section.strings("operations") else { return Operation::ALL.into() };
+fn read_operations(section: &Section<'_>) -> Option<BTreeSet<Operation>> {
+    let words = section.strings("operations")?;
     let mut operations = BTreeSet::new();
     for text in &words {
         match value::word(text, &OPERATIONS) {
@@ -87,16 +88,22 @@ fn read_operations(section: &Section<'_>) -> BTreeSet<Operation> {
     if words.is_empty() {
         section.fault("operations", "is empty: a link without operations does nothing");
     }
-    operations
+    Some(operations)
 }
 
 fn read_rename(section: &Section<'_>) -> BTreeMap<String, String> {
     let mut rename = BTreeMap::new();
     for (from, to) in section.pairs("rename").unwrap_or_default() {
         for name in [&from, &to] {
-            if let Err(message) = value::table(name) {
+            if let Err(message) = value::database_or_table(name) {
                 section.fault("rename", message);
             }
+        }
+        if from.contains('.') != to.contains('.') {
+            section.fault(
+                "rename",
+                format!("a database becomes a database, a table a table: {from:?} = {to:?}"),
+            );
         }
         if let Some((other, _)) = rename.iter().find(|(_, t)| **t == to) {
             section.fault("rename", format!("{other} and {from} would both become {to}"));
@@ -120,19 +127,16 @@ fn read_group(section: &Section<'_>) -> GroupLimits {
     limits
 }
 
-fn read_tables(section: &Section<'_>, sync: &Sync) -> BTreeMap<String, TableSettings> {
+fn read_tables(section: &Section<'_>) -> BTreeMap<String, TableSettings> {
     let mut tables = BTreeMap::new();
     for (name, table) in section.sections("table") {
         if let Err(message) = value::table(&name) {
             table.fault_here(message);
-        } else if let Some((database, short)) = name.split_once('.')
-            && !sync.tables.matches(database, short)
-        {
-            table.fault_here("is not in step: no pattern of [sync] tables has it");
         }
         let settings = TableSettings {
             on_conflict: table.parsed("on_conflict", |t| value::word(t, &POLICIES)),
             detect: table.parsed("detect", |t| value::word(t, &DETECT)),
+            operations: read_operations(&table),
         };
         table.finish();
         tables.insert(name, settings);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::convert::{names, objects};
 use super::fault::{Collector, path_of};
 use super::rings::two_ddl_links_of_a_ring;
 use super::{Detect, File, Link, Policy};
@@ -15,6 +16,8 @@ pub(super) fn check(file: &mut File, faults: &Collector) {
     meta_schema_is_not_in_step(file, faults);
     one_ddl_link_per_ring(file, faults);
     derive_renames(file, faults);
+    names_are_the_servers_own_affair(file, faults);
+    tables_of_links_are_in_step(file, faults);
     for link in file.links.values() {
         if let Some(back) = file.way_back(link) {
             pair(link, back, faults);
@@ -134,13 +137,16 @@ fn one_ddl_link_per_ring(file: &File, faults: &Collector) {
 
 /// The way back maps back: where one link of a pair has names, the other has the inverse.
 fn derive_renames(file: &mut File, faults: &Collector) {
-    let inverses: Vec<(String, BTreeMap<String, String>)> = file
+    let inverses: Vec<(String, String, BTreeMap<String, String>)> = file
         .links
         .values()
-        .filter_map(|link| file.way_back(link).map(|back| (link.name.clone(), inverse(&back.rename))))
+        .filter_map(|link| file.way_back(link).map(|back| (link, back)))
+        .map(|(link, back)| (link.name.clone(), back.name.clone(), inverse(&back.rename)))
         .collect();
-    for (name, inverse) in inverses {
+    for (name, back, inverse) in inverses {
         let Some(link) = file.links.get_mut(&name) else { continue };
+        // Where both state them, the patterns are in the names of the first.
+        link.renames_are_derived = !inverse.is_empty() && (link.rename.is_empty() || back < name);
         if link.rename.is_empty() {
             link.rename = inverse;
         } else if link.rename != inverse && !inverse.is_empty() {
@@ -156,11 +162,46 @@ fn inverse(rename: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     rename.iter().map(|(from, to)| (to.clone(), from.clone())).collect()
 }
 
+/// The meta schema and MySQL's own schemas are called the same everywhere.
+fn names_are_the_servers_own_affair(file: &File, faults: &Collector) {
+    const OWN: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
+    for link in file.links.values().filter(|link| !link.renames_are_derived) {
+        for name in link.rename.keys().chain(link.rename.values()) {
+            let database = name.split('.').next().unwrap_or(name);
+            if database == file.sync.meta_schema || OWN.iter().any(|own| database.eq_ignore_ascii_case(own)) {
+                faults.fault(
+                    &key(link, "rename"),
+                    format!("{database} is each server's own: it can't be renamed"),
+                );
+            }
+        }
+    }
+}
+
+/// Settings of a table that is not in step would do nothing.
+fn tables_of_links_are_in_step(file: &File, faults: &Collector) {
+    for link in file.links.values() {
+        let objects = objects(file, link);
+        for name in link.tables.keys() {
+            let in_step = name.split_once('.').is_none_or(|(database, table)| objects.has(database, table));
+            if !in_step {
+                faults.fault(
+                    &path_of(&["link", &link.name, "table", name]),
+                    "is not in step: no pattern of [sync] tables has it",
+                );
+            }
+        }
+    }
+}
+
 /// Rules for a link that has a way back. Called for both; what concerns the pair is told once, on the later name.
 fn pair(link: &Link, back: &Link, faults: &Collector) {
     let later = link.name > back.name;
     if later && link.operations != back.operations {
         faults.fault(&key(link, "operations"), format!("differs from those of {}, the way back", back.name));
+    }
+    if later {
+        operations_of_tables(link, back, faults);
     }
     if later && link.on_conflict == back.on_conflict {
         match link.on_conflict {
@@ -184,6 +225,34 @@ fn pair(link: &Link, back: &Link, faults: &Collector) {
     newest_on_both(link, back, faults);
 }
 
+/// What a table lets cross must be the same in both directions.
+fn operations_of_tables(link: &Link, back: &Link, faults: &Collector) {
+    let (there, here) = (names(link), names(back));
+    let of = |link: &Link, name: &str| {
+        let own = link.tables.get(name).and_then(|table| table.operations.clone());
+        own.unwrap_or_else(|| link.operations.clone())
+    };
+    let with_own = |link: &'_ Link| -> Vec<String> {
+        let stated = link.tables.iter().filter(|(_, table)| table.operations.is_some());
+        stated.map(|(name, _)| name.clone()).collect()
+    };
+    let mut pairs: Vec<(String, String)> =
+        with_own(link).into_iter().map(|name| (name.clone(), across(&there, &name))).collect();
+    pairs.extend(with_own(back).into_iter().map(|name| (across(&here, &name), name)));
+    for (ours, theirs) in pairs {
+        if of(link, &ours) != of(back, &theirs) {
+            let at = path_of(&["link", &link.name, "table", &ours, "operations"]);
+            faults.fault(&at, format!("differs from that of {theirs} on {}, the way back", back.name));
+        }
+    }
+}
+
+/// The name of a table on the other end.
+fn across(names: &applier::Names, name: &str) -> String {
+    let there = name.split_once('.').and_then(|(database, table)| names.there(database, table));
+    there.map_or_else(|| name.to_owned(), |(database, table)| format!("{database}.{table}"))
+}
+
 fn newest_on_both(link: &Link, back: &Link, faults: &Collector) {
     let newest = |policy: Option<Policy>| policy == Some(Policy::Newest);
     if newest(link.on_conflict) && !newest(back.on_conflict) {
@@ -195,8 +264,8 @@ fn newest_on_both(link: &Link, back: &Link, faults: &Collector) {
     for (name, settings) in &link.tables {
         let here = settings.on_conflict.or(link.on_conflict);
         // The way back knows the table by its name there.
-        let there_name = link.rename.get(name).unwrap_or(name);
-        let there = back.tables.get(there_name).and_then(|t| t.on_conflict).or(back.on_conflict);
+        let there_name = across(&names(link), name);
+        let there = back.tables.get(&there_name).and_then(|t| t.on_conflict).or(back.on_conflict);
         if newest(here) && !newest(there) {
             let at = path_of(&["link", &link.name, "table", name, "on_conflict"]);
             faults.fault(

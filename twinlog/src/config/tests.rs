@@ -101,7 +101,7 @@ fn a_pair_is_read_with_defaults_for_the_rest() {
     assert_eq!(targets, ["10.1.0.5:3307", "[fd00::5]:3306"]);
     assert_eq!((applier.targets[0].user.as_str(), applier.targets[0].password.expose()), ("writer", "c"));
     assert_eq!(applier.source_servers[0].user, "twinlog");
-    assert!(applier.tables.matches("shop", "stock") && !applier.tables.matches("shop", "tmp_1"));
+    assert!(applier.objects.has("shop", "stock") && !applier.objects.has("shop", "tmp_1"));
     assert_eq!(applier.regions.keys().collect::<Vec<_>>(), ["eu", "us"]);
     assert!(applier.server_id >= 1 << 31 && relay.server_id >= 1 << 31);
 }
@@ -306,14 +306,36 @@ fn the_way_back_has_the_inverse_rename() {
     };
     let there = "\"shop.a\" = \"store.a\"";
     assert_fault(rename(there, "\"store.a\" = \"shop.b\""), "link.eu-us.rename", "not the inverse");
-    let fits = faults(rename(there, "\"store.a\" = \"shop.a\""));
-    assert!(fits.iter().all(|f| f.contains("not supported yet")), "{fits:?}");
+    let both = rename(there, "\"store.a\" = \"shop.a\"").unwrap();
+    assert!(!both.links["eu-us"].renames_are_derived && both.links["us-eu"].renames_are_derived);
+    let derived = rename("\"shop\" = \"store\"", "").unwrap();
+    let objects = |link: &str| super::objects(&derived, &derived.links[link]);
+    assert_eq!(objects("us-eu").names.there("store", "a"), Some(("shop".into(), "a".into())));
+    assert!(objects("us-eu").has("store", "a") && !objects("us-eu").has("shop", "a"));
+    assert_fault(rename("\"shop\" = \"store.a\"", ""), "link.eu-us.rename", "a database becomes a database");
+    assert_fault(rename("\"shop\" = \"twinlog\"", ""), "link.eu-us.rename", "each server's own");
     assert_fault(
         rename("\"shop.a\" = \"s.x\", \"shop.b\" = \"s.x\"", ""),
         "link.eu-us.rename",
         "would both become s.x",
     );
     assert_fault(rename("\"shop.*\" = \"s.x\"", ""), "link.eu-us.rename", "not database.table");
+}
+
+#[test]
+fn operations_are_alike_in_both_directions() {
+    let left_out = "operations = [\"insert\", \"update\"]";
+    assert_fault(with("eu-us", left_out), "link.us-eu.operations", "differs from those of eu-us");
+    let both = PAIR.replace("from = \"", &format!("{left_out}\nfrom = \""));
+    let config = applier_config(&read(&both).unwrap(), "us-eu").unwrap();
+    assert!(config.objects.operations.update && !config.objects.operations.delete);
+    let table = format!("table.\"shop.stock\".{left_out}");
+    assert_fault(
+        with("eu-us", &table),
+        "link.us-eu.table.\"shop.stock\".operations",
+        "differs from that of shop.stock",
+    );
+    assert!(read(&PAIR.replace("from = \"", &format!("{table}\nfrom = \""))).is_ok());
 }
 
 #[test]
@@ -326,8 +348,6 @@ fn what_is_not_served_yet_is_refused_by_name() {
     let refused = [
         ("initial = \"structure+data\"", "initial"),
         ("existing = \"keep\"", "existing"),
-        ("operations = [\"insert\", \"update\"]", "operations"),
-        ("rename = { \"shop.a\" = \"shop.b\" }", "rename"),
         ("workers = 4", "workers"),
         ("start_at = \"2026-12-01T02:00:00Z\"", "start_at"),
         ("admin.listen = \"0.0.0.0:7481\"", "admin.listen"),
@@ -338,8 +358,8 @@ fn what_is_not_served_yet_is_refused_by_name() {
     }
     let semi_sync = changed("relay.password = \"r\"", "relay.password = \"r\"\nrelay.semi_sync = true");
     assert!(relay_config(&semi_sync.unwrap(), "eu").unwrap().semi_sync);
-    let served = "initial = \"none\"\non_conflict = \"report\"\nworkers = 1\nrename = {}\nadmin.listen = \"127.0.0.1:7481\"\n\
-                  operations = [\"delete\", \"insert\", \"update\"]";
+    let served =
+        "initial = \"none\"\non_conflict = \"report\"\nworkers = 1\nadmin.listen = \"127.0.0.1:7481\"";
     let file = with("eu-us", served).unwrap();
     assert_eq!(file.links["eu-us"].admin.listen.as_deref(), Some("127.0.0.1:7481"));
 }

@@ -118,6 +118,17 @@ pub(super) fn table(text: &str) -> Result<String, String> {
     }
 }
 
+/// `database` or `database.table`, no wildcard.
+pub(super) fn database_or_table(text: &str) -> Result<String, String> {
+    if text.contains('.') {
+        return table(text);
+    }
+    if text.is_empty() || text.contains(['*', '?']) {
+        return Err(format!("neither a database nor database.table: {text:?}"));
+    }
+    Ok(text.to_owned())
+}
+
 /// MySQL's words for `--ssl-mode`.
 pub(super) fn tls_mode(text: &str) -> Result<TlsMode, String> {
     word(
