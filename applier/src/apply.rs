@@ -1,21 +1,18 @@
 //! The one who writes into the target: groups, drops, DDL, each with its checkpoint.
 //!
-//! After any error of a statement the session sends ROLLBACK and reads its OK before anything else: a failed
-//! `BINLOG` leaves the row events before the failing one in the open transaction, and a COMMIT or BEGIN would
-//! commit them. After an error of the connection nothing is sent at all: the link begins again, and the fence
-//! decides what was committed.
+//! What is here happens one after the other, on one session. With several workers `lanes.rs` has groups on their way
+//! side by side, and comes here with whatever does not go smoothly.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog::row::{RowsEvent, TableMap};
-use binlog::{EventKind, Gtid, GtidSet};
+use binlog::{Gtid, GtidSet};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use wire::{Answer, Connection, GroupError, ServerError};
+use wire::{Answer, Connection, ServerError};
 
-use crate::catalog::{TargetTable, definition_in};
+use crate::attempt::{self, Around, Owner};
+use crate::catalog::TargetTable;
 use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
 use crate::config::Conflicts;
@@ -23,12 +20,13 @@ use crate::conflict::owned;
 use crate::conflict::record::Conflict;
 use crate::conflict::shared::SharedWindow;
 use crate::group::{Group, Member};
+use crate::lanes::Lanes;
 use crate::mark::Mark;
 use crate::origin::{LinkKey, Owners};
 use crate::plan::Work;
 use crate::position::SourcePosition;
 use crate::progress::Progress;
-use crate::{Error, sql, target};
+use crate::{Error, target};
 
 /// How often a group is tried while other sessions hold its locks, before the link starts over.
 pub(crate) const ATTEMPTS: u32 = 20;
@@ -38,6 +36,9 @@ const MAX_EVENT_BYTES: usize = 16 << 20;
 /// Holds the link's session in the target.
 pub(crate) struct Applier {
     pub(crate) connection: Connection,
+    /// Sessions of their own for groups side by side; none where there is one worker.
+    pub(crate) lanes: Vec<Connection>,
+    pub(crate) owner: Owner,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) schema: String,
     pub(crate) link: LinkKey,
@@ -72,6 +73,7 @@ pub(crate) struct Tools {
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
     pub(crate) open: Vec<Gtid>,
+    pub(crate) lanes: Vec<Connection>,
 }
 
 /// How an attempt at a transaction of the target failed. It is rolled back in every case, or its connection is gone.
@@ -97,14 +99,18 @@ impl Applier {
         let (acknowledge, acknowledged) = watch::channel(checkpoint.mark().end.clone());
         // Base64 makes four bytes of three; the rest of the packet is the statement around it.
         let fits = tools.max_packet.saturating_sub(1 << 16) / 4 * 3;
+        let max_event_bytes = MAX_EVENT_BYTES.min(fits);
+        let owner = Owner { link: tools.link.clone(), schema: tools.schema.clone(), max_event_bytes };
         let applier = Self {
             connection,
+            lanes: tools.lanes,
+            owner,
             checkpoint,
             schema: tools.schema,
             link: tools.link,
             progress: tools.progress,
             acknowledge,
-            max_event_bytes: MAX_EVENT_BYTES.min(fits),
+            max_event_bytes,
             largest_event: fits,
             conflicts: tools.conflicts,
             window: tools.window,
@@ -125,29 +131,50 @@ impl Applier {
         stop: CancellationToken,
     ) -> Result<(), Error> {
         self.stop = stop;
+        if !self.lanes.is_empty() {
+            return Lanes::new(self).run(work).await;
+        }
         while let Some(work) = work.recv().await {
-            match work {
-                Work::Format(format) => target::describe_format(&mut self.connection, &format).await?,
-                Work::Group(group) => self.apply(group).await?,
-                Work::Persist { covers, mark } => {
-                    // Nothing is in hand that could have seen less.
-                    if let Some(window) = &self.window {
-                        window.prune(&mark.seen);
-                    }
-                    let fence = self.fence(&covers, &mark);
-                    self.commit_small(&[&fence]).await?;
-                    self.persisted(&covers, &mark)?;
-                }
-                Work::Ddl { ddl, done } => {
-                    self.run_ddl(&ddl).await?;
-                    self.committed(&ddl.covers, &ddl.mark, 1, 0, ddl.committed_at)?;
-                    self.progress.ran_ddl();
-                    _ = done.send(());
-                }
-            }
+            self.take(work).await?;
         }
         self.connection.close().await;
         Ok(())
+    }
+
+    /// Does one piece of work.
+    pub(crate) async fn take(&mut self, work: Work) -> Result<(), Error> {
+        match work {
+            Work::Format(format) => target::describe_format(&mut self.connection, &format).await?,
+            Work::Group(group) => self.apply(group).await?,
+            Work::Persist { covers, mark } => {
+                // Nothing is in hand that could have seen less.
+                if let Some(window) = &self.window {
+                    window.prune(&mark.seen);
+                }
+                let fence = self.fence(&covers, &mark);
+                self.commit_small(&[&fence]).await?;
+                self.persisted(&covers, &mark)?;
+            }
+            Work::Ddl { ddl, done } => {
+                self.run_ddl(&ddl).await?;
+                self.committed(&ddl.covers, &ddl.mark, 1, 0, ddl.committed_at)?;
+                self.progress.ran_ddl();
+                _ = done.send(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Would a group go to its end by itself, as far as is known before it is tried?
+    pub(crate) fn goes_smoothly(&self, group: &Group) -> Result<bool, Error> {
+        if group.members().iter().any(|m| m.largest_event() > self.largest_event) {
+            return Ok(false);
+        }
+        match self.known_collisions(group) {
+            Ok(known) => Ok(known.is_empty()),
+            Err(Failure::Fatal(error)) => Err(error),
+            Err(_) => Ok(true),
+        }
     }
 
     /// Commits a group, or finds what in it can't be.
@@ -253,52 +280,54 @@ impl Applier {
 
     /// One attempt: all of the group and its checkpoint are committed, or nothing.
     async fn attempt(&mut self, group: &Group) -> Result<(), Failure> {
-        let (covers, mark) = (group.covers(), group.mark());
-        let fence = self.fence(&covers, &mark);
-        let tables = group.tables();
-        let questions = self.questions(&tables);
-        let mut chunks = group.statements(self.max_event_bytes).peekable();
-        let first = chunks.next().unwrap_or_default();
-        let mut statements: Vec<&[u8]> = vec![b"BEGIN", fence.as_bytes(), &first];
-        let in_one = chunks.peek().is_none();
-        if in_one {
-            statements.extend(questions.iter().map(String::as_bytes));
+        let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
+        let around = Around { fence: self.fence(&covers, &mark), questions: self.questions(&tables) };
+        let answers = self.owner.apply(&mut self.connection, group, &around).await?;
+        if let Err(failure) = self.judge(group, &tables, &answers).await {
+            self.rollback().await.map_err(Failure::Fatal)?;
+            return Err(failure);
         }
-        let mut answers = self.run_fenced(&statements).await?.split_off(3);
-        drop(first);
-        for chunk in chunks {
-            let ran = self.connection.run_group(&[chunk.as_slice()]).await;
-            self.settle(ran, false).await?;
-        }
-        if !in_one {
-            let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
-            let ran = self.connection.ask_group(&questions).await;
-            answers = self.settle(ran, false).await?;
-        }
-        self.check_definitions(&tables, &answers).await?;
-        if let Some(executed) = answers.get(tables.len()) {
-            let malformed = || {
-                Error::target("asking what it has executed")(wire::Error::Invalid {
-                    what: "not a GTID set".into(),
-                })
-            };
-            let executed = owned::read(executed).ok_or_else(malformed).map_err(Failure::Fatal)?;
-            self.check_window(group, &executed).await?;
-        }
-        let ran = self.connection.run_group(&[b"COMMIT"]).await;
-        self.settle(ran, false).await?;
+        self.owner.commit(&mut self.connection).await?;
+        let told = self.connection.take_own_gtids();
+        self.group_committed(group, &covers, &mark, told).map_err(Failure::Fatal)
+    }
 
-        let rows = group.members().iter().map(count_rows).sum();
-        let committed_at = group.members().last().map_or(0, |m| m.committed_at);
-        let transactions = group.members().len() as u64;
-        self.committed(&covers, &mark, transactions, rows, committed_at).map_err(Failure::Fatal)
+    /// May a group that has run be committed? Asked of what the target answered under its locks; it is not rolled back
+    /// here.
+    pub(crate) async fn judge(
+        &mut self,
+        group: &Group,
+        tables: &[Arc<TargetTable>],
+        answers: &[Answer],
+    ) -> Result<(), Failure> {
+        if let Some(table) = attempt::altered(tables, answers) {
+            return Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }));
+        }
+        match attempt::executed(tables.len(), answers).map_err(Failure::Fatal)? {
+            Some(executed) => self.check_window(group, &executed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that a group is committed. `told` are the GTIDs it got in the target.
+    pub(crate) fn group_committed(
+        &mut self,
+        group: &Group,
+        covers: &GtidSet,
+        mark: &Mark,
+        told: Vec<String>,
+    ) -> Result<(), Error> {
+        self.note_own_gtids(told)?;
+        let members = group.members();
+        let rows = members.iter().map(|m| m.rows).sum();
+        let committed_at = members.last().map_or(0, |m| m.committed_at);
+        self.committed(covers, mark, members.len() as u64, rows, committed_at)
     }
 
     /// What is asked under a group's locks: the definition of each of its tables, and where conflicts are looked for
     /// by rows, what the target has executed.
-    fn questions(&self, tables: &[Arc<TargetTable>]) -> Vec<String> {
-        let definition =
-            |t: &Arc<TargetTable>| format!("SHOW CREATE TABLE {}", sql::table(&t.database, &t.table));
+    pub(crate) fn questions(&self, tables: &[Arc<TargetTable>]) -> Vec<String> {
+        let definition = |table: &Arc<TargetTable>| attempt::definition_question(table);
         let executed = self.watches(tables).then(|| owned::QUESTION.to_owned());
         tables.iter().map(definition).chain(executed).collect()
     }
@@ -313,7 +342,8 @@ impl Applier {
 
     /// Notes that a transaction of the checkpoint alone is committed.
     pub(crate) fn persisted(&mut self, covers: &GtidSet, mark: &Mark) -> Result<(), Error> {
-        self.note_own_gtids()?;
+        let told = self.connection.take_own_gtids();
+        self.note_own_gtids(told)?;
         self.checkpoint.committed(covers, mark);
         if let Some(window) = &self.window {
             window.keep(self.checkpoint.done());
@@ -352,71 +382,24 @@ impl Applier {
         }
     }
 
-    /// Runs statements that begin with BEGIN and the fence. A fence that finds no row holds nobody back and
-    /// leaves no stamp: rows behind it must not be committed, and the link stops.
+    /// See [`Owner::run_fenced`].
     pub(crate) async fn run_fenced(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, Failure> {
-        let ran = self.connection.ask_group(statements).await;
-        let answers = self.settle(ran, true).await?;
-        if matches!(answers.get(1), Some(Answer::Ok(ok)) if ok.affected_rows == 1) {
-            return Ok(answers);
-        }
-        self.rollback().await.map_err(Failure::Fatal)?;
-        Err(Failure::Fatal(Error::CheckpointLost {
-            link: self.link.text(),
-            schema: self.schema.clone(),
-            evidence: "its row was there when the link was taken over",
-        }))
-    }
-
-    /// Turns a failed statement into a rolled-back transaction. `fenced`: its second statement was the fence.
-    async fn settle<T>(&mut self, ran: Result<T, GroupError>, fenced: bool) -> Result<T, Failure> {
-        let error = match ran {
-            Ok(answers) => return Ok(answers),
-            Err(error) => error,
-        };
-        match error {
-            GroupError::Failed { index, source, .. } => {
-                self.rollback().await.map_err(Failure::Fatal)?;
-                if fenced && index == 1 && source.code == 1048 {
-                    return Err(Failure::Fatal(Error::Fenced { link: self.link.text() }));
-                }
-                Err(Failure::Refused(source))
-            }
-            GroupError::Unknown { source, .. } | GroupError::NotSent { source } => {
-                Err(Failure::Fatal(Error::target("applying a group")(source)))
-            }
-        }
-    }
-
-    /// Holds the definitions, asked for under the group's own metadata locks, against what the group was checked
-    /// against. A table altered since would have taken values into the wrong columns.
-    async fn check_definitions(
-        &mut self,
-        tables: &[Arc<TargetTable>],
-        answers: &[Answer],
-    ) -> Result<(), Failure> {
-        for (table, answer) in tables.iter().zip(answers) {
-            if definition_in(answer).as_ref() != Some(&table.create) {
-                self.rollback().await.map_err(Failure::Fatal)?;
-                return Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }));
-            }
-        }
-        Ok(())
+        self.owner.run_fenced(&mut self.connection, statements).await
     }
 
     /// Asks for the definitions, and holds them against what the group was checked against.
     pub(crate) async fn check_definitions_now(&mut self, tables: &[Arc<TargetTable>]) -> Result<(), Failure> {
-        let question =
-            |t: &Arc<TargetTable>| format!("SHOW CREATE TABLE {}", sql::table(&t.database, &t.table));
-        let questions: Vec<String> = tables.iter().map(question).collect();
+        let questions: Vec<String> = tables.iter().map(|table| attempt::definition_question(table)).collect();
         let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
         let ran = self.connection.ask_group(&questions).await;
-        let answers = self.settle(ran, false).await?;
-        self.check_definitions(tables, &answers).await
+        let answers = self.owner.settle(&mut self.connection, ran, false).await?;
+        let Some(table) = attempt::altered(tables, &answers) else { return Ok(()) };
+        self.rollback().await.map_err(Failure::Fatal)?;
+        Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }))
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<(), Error> {
-        self.connection.execute("ROLLBACK").await.map_err(Error::target("rolling back")).map(drop)
+        attempt::rollback(&mut self.connection).await
     }
 
     /// Commits a transaction of the fence and a few statements of our own; gives the last AUTO_INCREMENT value.
@@ -441,16 +424,4 @@ impl Applier {
 fn apply_error(group: &Group, source: ServerError) -> Error {
     let gtid = group.members().first().map(|m| m.gtid.to_string()).unwrap_or_default();
     Error::Apply { gtid, source }
-}
-
-fn count_rows(member: &Member) -> u64 {
-    let (mut maps, mut rows) = (HashMap::new(), 0);
-    for event in &member.events {
-        if event.kind() == EventKind::TableMap {
-            maps.extend(TableMap::parse(event).ok().map(|map| (Some(map.table_id), map)));
-        } else if let Some(map) = maps.get(&TableMap::id_of(event)) {
-            rows += RowsEvent::parse(event, map).and_then(|r| r.count()).unwrap_or(0) as u64;
-        }
-    }
-    rows
 }

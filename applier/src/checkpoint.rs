@@ -22,7 +22,7 @@ use crate::origin::LinkKey;
 use crate::{Error, sql};
 
 /// A link's checkpoint, held by this applier.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
     /// The table, quoted.
     table: String,

@@ -36,6 +36,8 @@ pub struct Config {
     pub regions: BTreeMap<String, Vec<Uuid>>,
     /// How large a group may grow.
     pub group: GroupLimits,
+    /// Groups side by side; 1: one after the other.
+    pub workers: usize,
     /// What to do when an incoming change meets a row that changed unseen.
     pub conflicts: Conflicts,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.

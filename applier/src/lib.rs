@@ -8,21 +8,25 @@
 //! trying again can't mend. It knows no segment and no sled: what it wants of a relay it asks over the wire.
 
 mod apply;
+mod attempt;
 mod catalog;
 mod checkpoint;
 mod collations;
 mod config;
 mod conflict;
+mod count;
 mod ddl;
 mod definition;
 mod error;
 mod filter;
 mod group;
+mod lanes;
 mod link;
 mod mark;
 mod meta;
 mod names;
 mod objects;
+mod order;
 mod origin;
 mod plan;
 mod position;

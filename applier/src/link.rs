@@ -24,6 +24,7 @@ use crate::conflict::rules::HybridClock;
 use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
 use crate::filter::Filter;
+use crate::lanes;
 use crate::meta::{Meta, SaidBy};
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Planner, Rules};
@@ -182,6 +183,7 @@ impl Link {
             owners,
             collations,
             open: open.into_iter().map(|(gtid, _)| gtid).collect(),
+            lanes: lanes::connect(&config.targets, config.workers).await?,
         };
         let (applier, acknowledged) = Applier::new(connection, checkpoint, tools);
         Ok(Prepared { applier, acknowledged, planner, stream, target_log })

@@ -4,6 +4,7 @@ use binlog::event::{FLAG_IGNORABLE, Query, Rotate, XaPrepare};
 use binlog::{Event, EventKind, FormatDescription, Gtid, Part, TransactionTracker, payload};
 
 use crate::Error;
+use crate::order::Order;
 use crate::position::SourcePosition;
 
 /// Most bytes of one compressed transaction, unpacked. The server's own limit is `max_allowed_packet`, 1 GiB.
@@ -15,6 +16,8 @@ pub(crate) struct Transaction {
     pub(crate) gtid: Gtid,
     /// When the source committed it, microseconds since 1970.
     pub(crate) committed_at: u64,
+    /// Which others of its file it waits for, where the source tells.
+    pub(crate) order: Option<Order>,
     /// Bytes in memory: those of the stream, and what a compressed transaction was unpacked to.
     pub(crate) bytes: usize,
     /// Where it begins, and where it ends.
@@ -58,6 +61,7 @@ pub(crate) struct Assembler {
 struct Open {
     gtid: Gtid,
     committed_at: u64,
+    order: Option<Order>,
     begin: SourcePosition,
     bytes: usize,
     rows: Vec<Event>,
@@ -87,6 +91,7 @@ impl Assembler {
                 self.open = Some(Open {
                     gtid,
                     committed_at: begin.immediate_commit_timestamp,
+                    order: Order::new(begin.last_committed, begin.sequence_number),
                     begin: before.unwrap_or_default(),
                     bytes,
                     rows: Vec::new(),
@@ -155,6 +160,7 @@ impl Assembler {
         Some(Transaction {
             gtid: open.gtid,
             committed_at: open.committed_at,
+            order: open.order,
             bytes: open.bytes,
             begin: open.begin,
             end: self.position.clone(),

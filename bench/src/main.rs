@@ -1,6 +1,7 @@
 //! Side-by-side benchmarks: a source, a stock MySQL replica and Twinlog on one machine, in one run, with the same
 //! durability everywhere. README.md says how to read the results.
 
+mod by_hand;
 mod catch_up;
 mod load;
 mod ratio;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mysql_async::prelude::Queryable;
@@ -97,6 +98,25 @@ pub(crate) async fn make_account(server: &Server) -> Result<()> {
     conn.query_drop(format!("CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")).await?;
     conn.query_drop(format!("GRANT ALL ON *.* TO {USER}@'127.0.0.1'")).await?;
     Ok(conn.disconnect().await?)
+}
+
+/// Makes a server a replica of another; it is not started.
+pub(crate) async fn replicate(replica: &mut Conn, source: u16) -> Result<()> {
+    replica
+        .query_drop(format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={source}, SOURCE_USER='{USER}', \
+             SOURCE_PASSWORD='{PASSWORD}', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Waits until a server has executed all of this.
+pub(crate) async fn wait_executed(conn: &mut Conn, wanted: &str, within: Duration) -> Result<()> {
+    let waited: Option<i64> =
+        conn.exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", (wanted, within.as_secs())).await?;
+    ensure!(waited == Some(0), "the replica did not catch up within {within:?}");
+    Ok(())
 }
 
 /// What a server has executed.

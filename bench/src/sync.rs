@@ -71,6 +71,12 @@ impl Sync {
         Ok(sync)
     }
 
+    /// Adds lines to the link, which is the last section.
+    pub(crate) fn add_to_link(&self, lines: &str) -> Result<()> {
+        let text = fs::read_to_string(&self.file)?;
+        Ok(fs::write(&self.file, text + &lines.replace(';', "\n") + "\n")?)
+    }
+
     /// The configuration file.
     pub(crate) fn config(&self) -> &Path {
         &self.file

@@ -55,3 +55,4 @@ mod whole_transactions;
 mod wire_dump;
 mod wire_group;
 mod wire_login;
+mod workers;

@@ -35,16 +35,16 @@ impl Applier {
         self.conflicts.of(&table.database, &table.table).detect == Detect::Row && table.keys.has_identity()
     }
 
-    /// Waits, holding the group's locks, until the window has all that `executed` tells of the target, and looks the
-    /// group's rows up in it. An error means that the group was rolled back.
+    /// Waits, while the group's locks are held, until the window has all that `executed` tells of the target, and looks
+    /// the group's rows up in it. An error means that the group is to be rolled back.
     pub(crate) async fn check_window(&mut self, group: &Group, executed: &GtidSet) -> Result<(), Failure> {
-        self.reach(executed).await?;
-        let collide = self.collisions(group)?;
-        if collide.is_empty() {
-            return Ok(());
+        let Some(window) = self.window.clone() else { return Ok(()) };
+        let needed = self.needed(executed);
+        if !window.reaches(&needed, WITH_LOCKS).await {
+            return Err(Failure::WindowBehind(needed));
         }
-        self.rollback().await.map_err(Failure::Fatal)?;
-        Err(Failure::Collides(collide))
+        let collide = self.collisions(group)?;
+        if collide.is_empty() { Ok(()) } else { Err(Failure::Collides(collide)) }
     }
 
     /// Waits, holding locks, until the window has all that `executed` tells of the target; else rolls back.
@@ -67,10 +67,9 @@ impl Applier {
         needed
     }
 
-    /// Keeps the GTIDs of the transactions that this session has committed in the target, until the window has read
-    /// them.
-    pub(crate) fn note_own_gtids(&mut self) -> Result<(), Error> {
-        let told = self.connection.take_own_gtids();
+    /// Keeps the GTIDs of the transactions that this link's sessions have committed in the target, until the window has
+    /// read them.
+    pub(crate) fn note_own_gtids(&mut self, told: Vec<String>) -> Result<(), Error> {
         let Some(window) = &self.window else { return Ok(()) };
         for text in told {
             let malformed = |_| wire::Error::Invalid { what: format!("{text:?} is no GTID set") };

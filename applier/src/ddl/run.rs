@@ -110,10 +110,11 @@ impl Applier {
             format!("SET gtid_next = '{}'", ddl.gtid).into_bytes(),
             query.sql.to_vec(),
         ];
-        let rows = binlog_statements(ddl.rows.iter(), self.max_event_bytes);
+        let rows = binlog_statements(ddl.rows.iter(), |_| false, self.max_event_bytes);
         let commit = query.sql.ends_with(b"START TRANSACTION").then(|| b"COMMIT".to_vec());
-        for step in as_original.into_iter().chain(rows).chain(commit) {
-            match self.connection.query(step).await {
+        let malformed = |source| Error::Event { gtid: ddl.gtid.to_string(), source };
+        for step in as_original.into_iter().map(Ok).chain(rows).chain(commit.map(Ok)) {
+            match self.connection.query(step.map_err(malformed)?).await {
                 Ok(_) => {}
                 Err(wire::Error::Server(error)) if error.is_transient() => return Ok(Err(error)),
                 Err(wire::Error::Server(error)) => return Ok(Err(no_database.unwrap_or(error))),

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::catalog::{Catalog, TargetTable};
 use crate::conflict::seen::Follower;
+use crate::count::RowCounter;
 use crate::group::{Group, Member};
 use crate::mark::Mark;
 use crate::meta::MARK_TABLE;
@@ -41,6 +42,7 @@ pub(crate) struct Planner {
     rules: Rules,
     origins: Origins,
     catalog: Catalog,
+    counter: RowCounter,
     /// The source's hybrid clock, and what its region has seen.
     follower: Follower,
     progress: Progress,
@@ -74,6 +76,7 @@ impl Planner {
             origins,
             follower,
             catalog,
+            counter: RowCounter::default(),
             progress,
             group: Group::default(),
             passed: Passed::default(),
@@ -240,7 +243,9 @@ impl Planner {
         let covers = self.covers(&t);
         let mark = self.reached(&t);
         let (seen, time) = (self.follower.seen.clone(), self.follower.clock.time());
-        let Transaction { gtid, committed_at, .. } = t;
+        let rows = self.counter.count(&events);
+        let rows = rows.map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?;
+        let Transaction { gtid, committed_at, order, .. } = t;
         self.group.push(Member {
             gtid,
             events,
@@ -250,6 +255,8 @@ impl Planner {
             seen,
             time,
             committed_at,
+            order,
+            rows,
             _budget: budget,
         });
         Ok(())

@@ -172,6 +172,8 @@ impl Planner {
             self.progress.settled(&gtid);
         }
         if commit {
+            // Its numbers are those of the statement, not those of the rows, which were written before.
+            let t = Transaction { order: None, ..t };
             return self.take_rows(t, rows, budget).await;
         }
         self.pass(&t);

@@ -1,6 +1,7 @@
 //! Rows in the log: the table map that describes them, and their images.
 
 mod column;
+mod condense;
 mod decimal;
 mod one_row;
 mod rows_event;
@@ -9,6 +10,7 @@ mod temporal;
 mod value;
 
 pub use column::{Column, ColumnType};
+pub use condense::Condenser;
 pub use one_row::RawRow;
 pub use rows_event::{Image, RowChange, RowsEvent, STATEMENT_END};
 pub use table_map::TableMap;

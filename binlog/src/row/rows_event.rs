@@ -22,7 +22,7 @@ use crate::event::{Event, EventError, EventKind, read_length_encoded};
 
 /// Row event flag: the last event of its statement; the server then forgets the table maps.
 pub const STATEMENT_END: u16 = 1;
-const STATEMENT_END_BYTE: u8 = 1;
+pub(super) const STATEMENT_END_BYTE: u8 = 1;
 
 /// A row event, borrowed from its bytes.
 #[derive(Clone, Debug)]

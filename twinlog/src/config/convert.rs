@@ -59,6 +59,7 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         ddl: link.ddl,
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
         group: group(file, link),
+        workers: link.workers,
         conflicts: conflicts(file, link),
         target_relay: match &to.relay {
             Some(relay) if conflicts(file, link).any_by_row() => {

@@ -21,10 +21,9 @@ enum Served {
     Loopback,
 }
 
-const NOT_YET: [NotYet; 14] = [
+const NOT_YET: [NotYet; 13] = [
     NotYet { key: "link.*.initial", served: Served::Only("none") },
     NotYet { key: "link.*.existing", served: Served::Nothing },
-    NotYet { key: "link.*.workers", served: Served::Only("1") },
     NotYet { key: "link.*.start_at", served: Served::Nothing },
     NotYet { key: "link.*.admin.listen", served: Served::Loopback },
     NotYet { key: "link.*.admin.token_file", served: Served::Nothing },

@@ -29,8 +29,11 @@ const DETECT: [(&str, Detect); 2] = [("row", Detect::Row), ("key", Detect::Key)]
 const OPERATIONS: [(&str, Operation); 3] =
     [("insert", Operation::Insert), ("update", Operation::Update), ("delete", Operation::Delete)];
 
-/// More sessions than a server would want from one link.
-const MOST_WORKERS: u64 = 256;
+/// The checkpoint has so many rows, and each group on its way writes one of its own.
+const MOST_WORKERS: u64 = 16;
+
+/// As many as MySQL's own replica has. On two cores they gain little, and lose nothing.
+const WORKERS: usize = 4;
 
 /// Beyond this a group holds its locks for too long.
 const LARGEST_GROUP: u64 = 100_000;
@@ -60,7 +63,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         ddl: section.flag("ddl").unwrap_or(false),
         rename: read_rename(section),
         renames_are_derived: false,
-        workers: workers.unwrap_or(1),
+        workers: workers.unwrap_or(WORKERS),
         group: read_group(section),
         start_at: section.parsed("start_at", value::time),
         server_id: server_id.unwrap_or_else(|| derive::server_id(&sync.name, "link", name)),

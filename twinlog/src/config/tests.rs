@@ -160,7 +160,7 @@ fn missing_keys_are_named() {
 fn wrong_types_and_words_are_told_with_what_would_be_right() {
     assert_fault(changed("name = \"shop\"", "name = 3"), "sync.name", "must be a string, not integer");
     assert_fault(with("eu-us", "ddl = \"yes\""), "link.eu-us.ddl", "must be true or false");
-    assert_fault(with("eu-us", "workers = 0"), "link.eu-us.workers", "must be from 1 to 256");
+    assert_fault(with("eu-us", "workers = 0"), "link.eu-us.workers", "must be from 1 to 16");
     assert_fault(
         with("eu-us", "on_conflict = \"older\""),
         "link.eu-us.on_conflict",
@@ -348,7 +348,6 @@ fn what_is_not_served_yet_is_refused_by_name() {
     let refused = [
         ("initial = \"structure+data\"", "initial"),
         ("existing = \"keep\"", "existing"),
-        ("workers = 4", "workers"),
         ("start_at = \"2026-12-01T02:00:00Z\"", "start_at"),
         ("admin.listen = \"0.0.0.0:7481\"", "admin.listen"),
         ("admin.token_file = \"t\"", "admin.token_file"),
@@ -359,7 +358,7 @@ fn what_is_not_served_yet_is_refused_by_name() {
     let semi_sync = changed("relay.password = \"r\"", "relay.password = \"r\"\nrelay.semi_sync = true");
     assert!(relay_config(&semi_sync.unwrap(), "eu").unwrap().semi_sync);
     let served =
-        "initial = \"none\"\non_conflict = \"report\"\nworkers = 1\nadmin.listen = \"127.0.0.1:7481\"";
+        "initial = \"none\"\non_conflict = \"report\"\nworkers = 4\nadmin.listen = \"127.0.0.1:7481\"";
     let file = with("eu-us", served).unwrap();
     assert_eq!(file.links["eu-us"].admin.listen.as_deref(), Some("127.0.0.1:7481"));
 }

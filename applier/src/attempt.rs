@@ -1,0 +1,147 @@
+//! A group's transaction on a session of the target: all of it but the commit, then the commit.
+//!
+//! After any error of a statement the session sends ROLLBACK and reads its OK before anything else: a failed
+//! `BINLOG` leaves the row events before the failing one in the open transaction, and a COMMIT or BEGIN would
+//! commit them. After an error of the connection nothing is sent at all: the link begins again, and the fence
+//! decides what was committed.
+
+use std::sync::Arc;
+
+use binlog::GtidSet;
+use wire::{Answer, Connection, GroupError};
+
+use crate::apply::Failure;
+use crate::catalog::{TargetTable, definition_in};
+use crate::conflict::owned;
+use crate::group::Group;
+use crate::origin::LinkKey;
+use crate::{Error, sql};
+
+/// Whose transactions these are.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) link: LinkKey,
+    pub(crate) schema: String,
+    /// Most bytes of row events in one `BINLOG` statement.
+    pub(crate) max_event_bytes: usize,
+}
+
+/// What goes around a group's rows.
+#[derive(Debug)]
+pub(crate) struct Around {
+    /// The statement that moves the checkpoint, or fails.
+    pub(crate) fence: String,
+    /// What is asked behind the rows, under the locks of the transaction.
+    pub(crate) questions: Vec<String>,
+}
+
+impl Owner {
+    /// Runs a group's transaction up to its commit; gives the answers to the questions.
+    pub(crate) async fn apply(
+        &self,
+        connection: &mut Connection,
+        group: &Group,
+        around: &Around,
+    ) -> Result<Vec<Answer>, Failure> {
+        let malformed = |source| {
+            let gtid = group.members().first().map(|m| m.gtid.to_string()).unwrap_or_default();
+            Failure::Fatal(Error::Event { gtid, source })
+        };
+        let questions: Vec<&[u8]> = around.questions.iter().map(String::as_bytes).collect();
+        let mut chunks = group.statements(self.max_event_bytes).peekable();
+        let first = chunks.next().transpose().map_err(malformed)?.unwrap_or_default();
+        let mut statements: Vec<&[u8]> = vec![b"BEGIN", around.fence.as_bytes(), &first];
+        if chunks.peek().is_none() {
+            statements.extend(&questions);
+            return Ok(self.run_fenced(connection, &statements).await?.split_off(3));
+        }
+        self.run_fenced(connection, &statements).await?;
+        drop(first);
+        for chunk in chunks {
+            // One that can't be made leaves a transaction open: the session ends with the link's round.
+            let chunk = chunk.map_err(malformed)?;
+            let ran = connection.run_group(&[chunk.as_slice()]).await;
+            self.settle(connection, ran, false).await?;
+        }
+        let ran = connection.ask_group(&questions).await;
+        self.settle(connection, ran, false).await
+    }
+
+    /// Commits it. Only COMMIT's own OK says that it is.
+    pub(crate) async fn commit(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let ran = connection.run_group(&[b"COMMIT"]).await;
+        self.settle(connection, ran, false).await.map(drop)
+    }
+
+    /// Runs statements that begin with BEGIN and the fence. A fence that finds no row holds nobody back and
+    /// leaves no stamp: rows behind it must not be committed, and the link stops.
+    pub(crate) async fn run_fenced(
+        &self,
+        connection: &mut Connection,
+        statements: &[&[u8]],
+    ) -> Result<Vec<Answer>, Failure> {
+        let ran = connection.ask_group(statements).await;
+        let answers = self.settle(connection, ran, true).await?;
+        if matches!(answers.get(1), Some(Answer::Ok(ok)) if ok.affected_rows == 1) {
+            return Ok(answers);
+        }
+        rollback(connection).await.map_err(Failure::Fatal)?;
+        Err(Failure::Fatal(Error::CheckpointLost {
+            link: self.link.text(),
+            schema: self.schema.clone(),
+            evidence: "its row was there when the link was taken over",
+        }))
+    }
+
+    /// Turns a failed statement into a rolled-back transaction. `fenced`: its second statement was the fence.
+    pub(crate) async fn settle<T>(
+        &self,
+        connection: &mut Connection,
+        ran: Result<T, GroupError>,
+        fenced: bool,
+    ) -> Result<T, Failure> {
+        let error = match ran {
+            Ok(answers) => return Ok(answers),
+            Err(error) => error,
+        };
+        match error {
+            GroupError::Failed { index, source, .. } => {
+                rollback(connection).await.map_err(Failure::Fatal)?;
+                if fenced && index == 1 && source.code == 1048 {
+                    return Err(Failure::Fatal(Error::Fenced { link: self.link.text() }));
+                }
+                Err(Failure::Refused(source))
+            }
+            GroupError::Unknown { source, .. } | GroupError::NotSent { source } => {
+                Err(Failure::Fatal(Error::target("applying a group")(source)))
+            }
+        }
+    }
+}
+
+/// Leaves the transaction, whatever it holds.
+pub(crate) async fn rollback(connection: &mut Connection) -> Result<(), Error> {
+    connection.execute("ROLLBACK").await.map_err(Error::target("rolling back")).map(drop)
+}
+
+/// The question for a table's definition.
+pub(crate) fn definition_question(table: &TargetTable) -> String {
+    format!("SHOW CREATE TABLE {}", sql::table(&table.database, &table.table))
+}
+
+/// The first table whose definition, asked for under the group's own metadata locks, is not what the group was checked
+/// against: values would have gone into the wrong columns.
+pub(crate) fn altered<'t>(tables: &'t [Arc<TargetTable>], answers: &[Answer]) -> Option<&'t TargetTable> {
+    let differs = |(table, answer): &(&Arc<TargetTable>, &Answer)| {
+        definition_in(answer).as_ref() != Some(&table.create)
+    };
+    tables.iter().zip(answers).find(differs).map(|(table, _)| &**table)
+}
+
+/// What the target had executed under the group's row locks, where that was asked behind `tables` definitions.
+pub(crate) fn executed(tables: usize, answers: &[Answer]) -> Result<Option<GtidSet>, Error> {
+    let Some(answer) = answers.get(tables) else { return Ok(None) };
+    let what = || wire::Error::Invalid { what: "not a GTID set".into() };
+    let set = owned::read(answer).ok_or_else(|| Error::target("asking what it has executed")(what()));
+    set.map(Some)
+}

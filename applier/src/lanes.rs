@@ -1,0 +1,344 @@
+//! Several workers: groups on their way side by side, committed in the source's order.
+//!
+//! ```text
+//! group 1   apply ───────▶ judge ▶ commit
+//! group 2     apply ───────▶ (its turn) ▶ judge ▶ commit
+//! group 3                          apply ──────▶ …        waits for a row of 1 or 2: begins when both have run
+//! ```
+//! A group begins when each one before it has run all its rows, and so holds all its locks, or when the source's
+//! numbers (`order.rs`) say that it does not wait for it. It is judged and committed only when it is the oldest:
+//! **promise 3** (in order) rests here. Its fence counts on those before it (**promise 2**): when one of them comes
+//! to nothing, so do all behind it, and begin anew.
+//!
+//! What does not go smoothly is done alone: a group that the target refuses, that collides, or whose window is behind
+//! waits until it is the oldest; all behind it are rolled back; then it goes the way it goes with one worker (`apply.rs`,
+//! `conflict/redo.rs`).
+//!
+//! An earlier group may have to wait for a lock of a later one all the same: the source's numbers do not know of
+//! gaps in indexes, where a deleted row leaves its mark. The later waits for the commit of the earlier, which no server
+//! can see. So a session here waits a second for a lock, not longer; an earlier group that has waited rolls all
+//! later ones back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use binlog::GtidSet;
+use binlog::stamp::SLOTS;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use wire::{Answer, Connection};
+
+use crate::apply::{Applier, Failure};
+use crate::attempt::{self, Around, Owner};
+use crate::catalog::TargetTable;
+use crate::checkpoint::Checkpoint;
+use crate::conflict::window::Done;
+use crate::group::Group;
+use crate::mark::Mark;
+use crate::order::Span;
+use crate::plan::Work;
+use crate::{Error, target};
+
+/// More groups than checkpoint rows can't be on their way.
+pub(crate) const MOST: usize = SLOTS as usize;
+
+/// What a session of a worker sets beside that of the link's own session. Locks: see the [module](self). Statements
+/// are taken as bytes: else the server would convert the text of every `BINLOG` to its own character set.
+const SESSION: &str =
+    "SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, character_set_client = binary";
+
+/// Connects the workers' sessions.
+pub(crate) async fn connect(
+    addresses: &[wire::ConnectOptions],
+    workers: usize,
+) -> Result<Vec<Connection>, Error> {
+    let mut lanes = Vec::new();
+    if workers < 2 {
+        return Ok(lanes);
+    }
+    for _ in 0..workers.min(MOST) {
+        let mut lane = target::connect(addresses).await?;
+        target::prepare(&mut lane).await?;
+        lane.execute(SESSION).await.map_err(Error::target("preparing its session"))?;
+        lanes.push(lane);
+    }
+    Ok(lanes)
+}
+
+/// See the [module](self).
+pub(crate) struct Lanes {
+    applier: Applier,
+    owner: Owner,
+    free: Vec<Connection>,
+    /// In the source's order.
+    running: VecDeque<Running>,
+    tasks: JoinSet<Ran>,
+    /// The checkpoint as it will be when all that is running is committed.
+    ahead: Checkpoint,
+    /// What comes next, before anything that is still to be received.
+    waiting: VecDeque<Work>,
+    next_number: u64,
+}
+
+/// A group on its way.
+struct Running {
+    number: u64,
+    span: Option<Span>,
+    tables: Vec<Arc<TargetTable>>,
+    covers: GtidSet,
+    mark: Mark,
+    /// What its checkpoint row says of the conflict window.
+    done: Done,
+    state: State,
+}
+
+enum State {
+    /// A task runs its rows.
+    Applying,
+    /// It holds its locks and waits for its turn.
+    Applied(Group, Connection, Vec<Answer>),
+    /// It came to nothing, is rolled back, and waits for its turn.
+    Failed(Group, Connection, Failure),
+    /// A task commits it.
+    Committing,
+}
+
+/// What a task gives back.
+struct Ran {
+    number: u64,
+    group: Group,
+    connection: Connection,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Applied(Result<Vec<Answer>, Failure>),
+    Committed(Result<(), Failure>),
+}
+
+impl Lanes {
+    pub(crate) fn new(mut applier: Applier) -> Self {
+        Self {
+            owner: applier.owner.clone(),
+            free: std::mem::take(&mut applier.lanes),
+            running: VecDeque::new(),
+            tasks: JoinSet::new(),
+            ahead: applier.checkpoint.clone(),
+            waiting: VecDeque::new(),
+            next_number: 0,
+            applier,
+        }
+    }
+
+    /// Does what it is handed until there is no more and all of it is done. Branches in order: what has run, then
+    /// what is new.
+    pub(crate) async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), Error> {
+        let mut open = true;
+        loop {
+            self.advance().await?;
+            self.begin_waiting().await?;
+            if !open && self.waiting.is_empty() && self.running.is_empty() {
+                break;
+            }
+            let wants_more = open && self.waiting.is_empty() && !self.free.is_empty();
+            tokio::select! {
+                biased;
+                Some(ran) = self.tasks.join_next() => self.note(finished(ran))?,
+                next = work.recv(), if wants_more => match next {
+                    Some(work) => self.waiting.push_back(work),
+                    None => open = false,
+                },
+            }
+        }
+        for lane in self.free {
+            lane.close().await;
+        }
+        self.applier.connection.close().await;
+        Ok(())
+    }
+
+    /// Begins what may begin.
+    async fn begin_waiting(&mut self) -> Result<(), Error> {
+        while let Some(work) = self.waiting.pop_front() {
+            match work {
+                Work::Group(group) if self.applier.goes_smoothly(&group)? => {
+                    let span = group.span();
+                    if !self.may_begin(span) {
+                        self.waiting.push_front(Work::Group(group));
+                        return Ok(());
+                    }
+                    self.begin(group, span);
+                }
+                work if self.running.is_empty() => self.alone(work).await?,
+                work => {
+                    self.waiting.push_front(work);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn may_begin(&self, span: Option<Span>) -> bool {
+        let passes = |running: &Running| match running.state {
+            State::Applying => {
+                span.zip(running.span).is_some_and(|(own, other)| own.is_independent_of(&other))
+            }
+            State::Applied(..) | State::Committing => true,
+            State::Failed(..) => false,
+        };
+        !self.free.is_empty() && self.running.iter().all(passes)
+    }
+
+    /// Sends a group on its way.
+    fn begin(&mut self, group: Group, span: Option<Span>) {
+        let Some(mut connection) = self.free.pop() else {
+            return self.waiting.push_front(Work::Group(group));
+        };
+        let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
+        let done = self.applier.window.as_ref().map_or_else(Done::default, |window| window.done());
+        self.ahead.set_done(done.clone());
+        let around = Around {
+            fence: self.ahead.statement(&covers, &mark),
+            questions: self.applier.questions(&tables),
+        };
+        self.ahead.committed(&covers, &mark);
+        let number = self.next_number;
+        self.next_number += 1;
+        self.running.push_back(Running { number, span, tables, covers, mark, done, state: State::Applying });
+        let owner = self.owner.clone();
+        self.tasks.spawn(async move {
+            let outcome = Outcome::Applied(owner.apply(&mut connection, &group, &around).await);
+            Ran { number, group, connection, outcome }
+        });
+    }
+
+    /// Notes what a task has done.
+    fn note(&mut self, ran: Ran) -> Result<(), Error> {
+        let Ran { number, group, mut connection, outcome } = ran;
+        let Some(at) = self.running.iter().position(|running| running.number == number) else {
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Applied(Ok(answers)) => {
+                self.running[at].state = State::Applied(group, connection, answers);
+            }
+            Outcome::Applied(Err(failure)) | Outcome::Committed(Err(failure)) => {
+                self.running[at].state = State::Failed(group, connection, failure);
+            }
+            Outcome::Committed(Ok(())) => {
+                let told = connection.take_own_gtids();
+                self.free.push(connection);
+                if let Some(running) = self.running.remove(at) {
+                    self.applier.checkpoint.set_done(running.done);
+                    self.applier.group_committed(&group, &running.covers, &running.mark, told)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the oldest group on: to its commit, or to its end.
+    async fn advance(&mut self) -> Result<(), Error> {
+        while let Some(mut oldest) = self.running.pop_front() {
+            match oldest.state {
+                State::Applied(group, mut connection, answers) => {
+                    match self.applier.judge(&group, &oldest.tables, &answers).await {
+                        Ok(()) => {
+                            oldest.state = State::Committing;
+                            self.commit(oldest, group, connection);
+                        }
+                        Err(failure) => {
+                            attempt::rollback(&mut connection).await?;
+                            self.free.push(connection);
+                            self.begin_anew(group, failure).await?;
+                        }
+                    }
+                }
+                State::Failed(group, connection, failure) => {
+                    self.free.push(connection);
+                    self.begin_anew(group, failure).await?;
+                }
+                State::Applying | State::Committing => {
+                    self.running.push_front(oldest);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, oldest: Running, group: Group, mut connection: Connection) {
+        let (number, owner) = (oldest.number, self.owner.clone());
+        self.running.push_front(oldest);
+        self.tasks.spawn(async move {
+            let outcome = Outcome::Committed(owner.commit(&mut connection).await);
+            Ran { number, group, connection, outcome }
+        });
+    }
+
+    /// The oldest group came to nothing: all behind it are rolled back and wait, and it is done alone.
+    async fn begin_anew(&mut self, oldest: Group, failure: Failure) -> Result<(), Error> {
+        if let Failure::Fatal(error) = failure {
+            return Err(error);
+        }
+        tracing::debug!(behind = self.running.len(), "the oldest group is done alone");
+        let behind = self.roll_back().await?;
+        behind.into_iter().rev().for_each(|group| self.waiting.push_front(Work::Group(group)));
+        self.alone(Work::Group(oldest)).await
+    }
+
+    /// Rolls back all that is running; gives the groups in the source's order. None of them commits: the oldest does,
+    /// and it is not among them. Those that hold their locks first, for others may wait for them.
+    async fn roll_back(&mut self) -> Result<Vec<Group>, Error> {
+        let mut groups: Vec<(u64, Group)> = Vec::new();
+        for running in std::mem::take(&mut self.running) {
+            let (group, connection) = match running.state {
+                State::Applied(group, mut connection, _) => {
+                    attempt::rollback(&mut connection).await?;
+                    (group, connection)
+                }
+                State::Failed(group, connection, failure) => {
+                    fatal(failure)?;
+                    (group, connection)
+                }
+                State::Applying | State::Committing => continue,
+            };
+            self.free.push(connection);
+            groups.push((running.number, group));
+        }
+        while let Some(ran) = self.tasks.join_next().await {
+            let Ran { number, group, mut connection, outcome } = finished(ran);
+            match outcome {
+                Outcome::Applied(Ok(_)) => attempt::rollback(&mut connection).await?,
+                Outcome::Applied(Err(failure)) | Outcome::Committed(Err(failure)) => fatal(failure)?,
+                Outcome::Committed(Ok(())) => {}
+            }
+            self.free.push(connection);
+            groups.push((number, group));
+        }
+        groups.sort_by_key(|(number, _)| *number);
+        Ok(groups.into_iter().map(|(_, group)| group).collect())
+    }
+
+    /// Does one piece of work on the link's own session, with nothing else on its way.
+    async fn alone(&mut self, work: Work) -> Result<(), Error> {
+        if let Work::Format(format) = &work {
+            for lane in &mut self.free {
+                target::describe_format(lane, format).await?;
+            }
+        }
+        self.applier.take(work).await?;
+        self.ahead = self.applier.checkpoint.clone();
+        Ok(())
+    }
+}
+
+/// A session that failed is of no further use, whoever's turn it is.
+fn fatal(failure: Failure) -> Result<(), Error> {
+    if let Failure::Fatal(error) = failure { Err(error) } else { Ok(()) }
+}
+
+fn finished(ran: Result<Ran, tokio::task::JoinError>) -> Ran {
+    ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
