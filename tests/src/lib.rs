@@ -14,6 +14,7 @@
 
 mod accounts;
 mod binary;
+mod browser;
 mod check;
 mod checkpoint;
 mod compare;
@@ -32,12 +33,14 @@ mod seed;
 mod slots;
 mod status;
 mod stock_replica;
+mod tools;
 mod verify;
 mod wait;
 mod workload;
 mod writer;
 
 pub use binary::{Finished, twinlog};
+pub use browser::Browser;
 pub use check::{Check, Item};
 pub use compare::{difference, tables_in_step};
 pub use config::SyncFile;
@@ -50,6 +53,7 @@ pub use seed::seed;
 pub use slots::{Slot, take_slot};
 pub use status::{LinkStatus, SyncStatus};
 pub use stock_replica::{complaints, error_log, replica_state, replicate, replicate_relay, wait_equal};
+pub use tools::debian_program;
 pub use verify::Verified;
 pub use wait::until;
 pub use workload::{Committed, Pace, Workload};

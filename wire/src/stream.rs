@@ -3,9 +3,9 @@
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
 /// Anything that carries bytes both ways.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 /// A stream whose make no longer matters. The indirection costs one virtual call per buffer, not per packet.
 pub(crate) type BoxStream = Box<dyn Stream>;

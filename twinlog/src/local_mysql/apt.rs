@@ -1,4 +1,4 @@
-//! Fetching MySQL from the Debian archive, without touching the machine's own packages.
+//! Fetching MySQL, and what tests need besides, from the Debian archive, without touching the machine's own packages.
 //!
 //! apt runs with a state folder, a cache, a source list and an empty dpkg status of its own; the machine's apt
 //! configuration still counts (proxies, authentication). It verifies signatures and checksums as always. The packages
@@ -9,33 +9,62 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt_sources::{Archive, archives};
+use super::cache::Cache;
 use super::command::run;
 use super::{Error, Result};
 
-/// MySQL 9.7 is in Debian's unstable suite only.
-const SUITE: &str = "sid";
+/// MySQL 9.7, which is in Debian's unstable suite only. It brings its own C library.
+pub(super) const MYSQL: Wanted<'_> = Wanted {
+    what: "MySQL",
+    suite: Some("sid"),
+    packages: &["mysql-server-core", "mysql-client-core"],
+    not_needed: &["perl_", "perl-base_", "perl-modules-", "libperl"],
+};
 
-/// What is installed; what they need comes with them.
-const PACKAGES: [&str; 2] = ["mysql-server-core", "mysql-client-core"];
-
-/// Packages that neither the server nor its clients need to run.
-const NOT_NEEDED: [&str; 4] = ["perl_", "perl-base_", "perl-modules-", "libperl"];
+/// What is to be fetched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// For people.
+    pub(super) what: &'a str,
+    /// The suite it is in; the machine's own when none is named.
+    pub(super) suite: Option<&'a str>,
+    /// The packages; what they need comes with them.
+    pub(super) packages: &'a [&'a str],
+    /// How the names of packages begin that come with them and are not unpacked.
+    pub(super) not_needed: &'a [&'a str],
+}
 
 /// Keyrings of the archive, under the names Debian's releases give them.
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// Fetches and unpacks into a folder inside `work`, and names that folder.
-pub(super) fn fetch(work: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+pub(super) fn fetch(work: &Path, wanted: &Wanted<'_>, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     let mut last = Error::NoArchive;
     for (n, archive) in archives(Path::new("/etc/apt")).iter().enumerate() {
         let apt = Apt { work: work.join(format!("apt{n}")) };
-        match apt.download(archive, progress) {
-            Ok(()) => return apt.unpack(progress),
+        match apt.download(archive, wanted, progress) {
+            Ok(()) => return apt.unpack(wanted, progress),
             Err(e) => last = e,
         }
     }
     Err(last)
+}
+
+/// Packages of the machine's own suite, unpacked into a folder of the cache under this name, once. Programs in it that
+/// want no path of their own run with the machine's C library; what they bring is found by `LD_LIBRARY_PATH`.
+///
+/// # Errors
+///
+/// What apt or the disk says; no Debian archive in the machine's configuration.
+pub fn debian_packages(name: &str, packages: &[&str], not_needed: &[&str]) -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    let root = cache.folder(name);
+    let wanted = Wanted { what: name, suite: None, packages, not_needed };
+    cache.once(&root, &mut |message| tracing::info!("{message}"), |work, progress| {
+        fetch(work, &wanted, progress)
+    })?;
+    Ok(root)
 }
 
 /// An apt with folders of its own.
@@ -44,32 +73,35 @@ struct Apt {
 }
 
 impl Apt {
-    fn download(&self, archive: &Archive, progress: &mut dyn FnMut(&str)) -> Result<()> {
+    fn download(&self, archive: &Archive, wanted: &Wanted<'_>, progress: &mut dyn FnMut(&str)) -> Result<()> {
         for dir in ["state/lists/partial", "cache/archives/partial"] {
             let dir = self.work.join(dir);
             fs::create_dir_all(&dir).map_err(Error::io("cannot make a folder for apt", &dir))?;
         }
         let architecture = run(Command::new("dpkg").arg("--print-architecture"))?;
         self.write("status", "")?;
-        self.write("sources.list", &source_line(archive, architecture.trim()))?;
+        self.write(
+            "sources.list",
+            &source_line(archive, wanted.suite.unwrap_or(&archive.suite), architecture.trim()),
+        )?;
         self.write("apt.conf", &self.configuration())?;
-        progress("asking the Debian archive for MySQL");
+        progress(&format!("asking the Debian archive for {}", wanted.what));
         run(self.apt_get().arg("update"))?;
-        progress("downloading MySQL from the Debian archive (about 60 MB)");
+        progress(&format!("downloading {} from the Debian archive", wanted.what));
         run(self
             .apt_get()
             .args(["--download-only", "--yes", "--no-install-recommends", "install"])
-            .args(PACKAGES))?;
+            .args(wanted.packages))?;
         Ok(())
     }
 
-    fn unpack(&self, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    fn unpack(&self, wanted: &Wanted<'_>, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
         let (debs, root) = (self.work.join("cache/archives"), self.work.join("root"));
-        progress("unpacking MySQL");
+        progress(&format!("unpacking {}", wanted.what));
         for entry in fs::read_dir(&debs).map_err(Error::io("cannot read", &debs))? {
             let deb = entry.map_err(Error::io("cannot read", &debs))?.path();
             let name = deb.file_name().unwrap_or_default().to_string_lossy();
-            if name.ends_with(".deb") && !NOT_NEEDED.iter().any(|n| name.starts_with(n)) {
+            if name.ends_with(".deb") && !wanted.not_needed.iter().any(|n| name.starts_with(n)) {
                 run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root))?;
             }
         }
@@ -118,11 +150,11 @@ impl Apt {
 }
 
 /// The source list: one archive, one suite, this machine's architecture, the archive's keyring where it is found.
-fn source_line(archive: &Archive, architecture: &str) -> String {
+fn source_line(archive: &Archive, suite: &str, architecture: &str) -> String {
     let known = KEYRINGS.iter().map(PathBuf::from);
     let keyring = archive.signed_by.clone().into_iter().chain(known).find(|k| k.is_file());
     let signed_by = keyring.map(|k| format!(" signed-by={}", k.display())).unwrap_or_default();
-    format!("deb [arch={architecture}{signed_by}] {} {SUITE} main\n", archive.uri)
+    format!("deb [arch={architecture}{signed_by}] {} {suite} main\n", archive.uri)
 }
 
 fn quoted(path: &Path) -> String {
@@ -137,9 +169,13 @@ mod tests {
     fn the_suite_is_asked_from_the_archive_the_machine_uses_with_its_keyring() {
         let keyring = tempfile::NamedTempFile::new().unwrap();
         let path = keyring.path().to_path_buf();
-        let archive = Archive { uri: "http://mirror.example/debian".into(), signed_by: Some(path.clone()) };
+        let archive = Archive {
+            uri: "http://mirror.example/debian".into(),
+            signed_by: Some(path.clone()),
+            suite: "trixie".into(),
+        };
         let expected =
             format!("deb [arch=amd64 signed-by={}] http://mirror.example/debian sid main\n", path.display());
-        assert_eq!(source_line(&archive, "amd64"), expected);
+        assert_eq!(source_line(&archive, "sid", "amd64"), expected);
     }
 }

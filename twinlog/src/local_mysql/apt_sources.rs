@@ -30,6 +30,8 @@ pub(super) struct Archive {
     pub(super) uri: String,
     /// The keyring file named beside it.
     pub(super) signed_by: Option<PathBuf>,
+    /// The release that the machine takes from it.
+    pub(super) suite: String,
 }
 
 /// The Debian archives of the apt configuration in this folder (`/etc/apt`), in its order, each once.
@@ -75,7 +77,7 @@ fn one_line_entry(line: &str) -> Option<Archive> {
         return None;
     }
     let signed_by = options.split_whitespace().find_map(|o| o.strip_prefix("signed-by=")).and_then(keyring);
-    Some(Archive { uri: uri.into(), signed_by })
+    Some(Archive { uri: uri.into(), signed_by, suite: suite.into() })
 }
 
 /// The Debian archives of a file in deb822 form.
@@ -110,7 +112,9 @@ fn stanza_entries(stanza: &[(String, String)]) -> Vec<Archive> {
         return Vec::new();
     }
     let signed_by = keyring(get("signed-by"));
-    get("uris").split_whitespace().map(|u| Archive { uri: u.into(), signed_by: signed_by.clone() }).collect()
+    let suite = get("suites").split_whitespace().find(|s| RELEASES.contains(s)).unwrap_or_default();
+    let archive = |uri: &str| Archive { uri: uri.into(), signed_by: signed_by.clone(), suite: suite.into() };
+    get("uris").split_whitespace().map(archive).collect()
 }
 
 /// Is this an entry of the Debian archive itself: a release, and the component `main`?
@@ -134,8 +138,8 @@ mod tests {
 
     use super::{Archive, archives, deb822, one_line};
 
-    fn archive(uri: &str, signed_by: Option<&str>) -> Archive {
-        Archive { uri: uri.into(), signed_by: signed_by.map(PathBuf::from) }
+    fn archive(uri: &str, suite: &str, signed_by: Option<&str>) -> Archive {
+        Archive { uri: uri.into(), signed_by: signed_by.map(PathBuf::from), suite: suite.into() }
     }
 
     #[test]
@@ -150,8 +154,8 @@ mod tests {
         assert_eq!(
             one_line(text),
             [
-                archive("http://mirror.example/debian", None),
-                archive("http://other.example/debian", Some("/k/a.gpg"))
+                archive("http://mirror.example/debian", "trixie", None),
+                archive("http://other.example/debian", "sid", Some("/k/a.gpg"))
             ]
         );
     }
@@ -165,9 +169,9 @@ mod tests {
         assert_eq!(
             deb822(text),
             [
-                archive("http://a.example/debian", Some("/k/debian.gpg")),
-                archive("http://b.example/debian", Some("/k/debian.gpg")),
-                archive("http://d.example/debian", None)
+                archive("http://a.example/debian", "bookworm", Some("/k/debian.gpg")),
+                archive("http://b.example/debian", "bookworm", Some("/k/debian.gpg")),
+                archive("http://d.example/debian", "trixie", None)
             ]
         );
     }

@@ -42,6 +42,11 @@ impl Cache {
         self.root.join("mysql")
     }
 
+    /// Where something else that is fetched is once it is complete.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// Where the template of a data folder is once it is complete.
     pub(super) fn template(&self, key: &str) -> PathBuf {
         self.root.join(format!("template-{key}"))

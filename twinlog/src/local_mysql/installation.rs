@@ -68,7 +68,7 @@ fn cached(progress: &mut dyn FnMut(&str)) -> Result<Installation> {
     let cache = Cache::open()?;
     let root = cache.server_root();
     cache.once(&root, progress, |work, progress| {
-        let made = apt::fetch(work, progress)?;
+        let made = apt::fetch(work, &apt::MYSQL, progress)?;
         // Only a server that runs is kept.
         unpacked(&made)?;
         Ok(made)

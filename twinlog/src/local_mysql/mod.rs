@@ -23,6 +23,7 @@ mod spawn;
 mod template;
 mod workdir;
 
+pub use apt::debian_packages;
 pub use error::Error;
 pub use installation::{Installation, locate_or_fetch, locate_or_fetch_with};
 pub use server::{Server, ServerOptions, free_port};
