@@ -17,7 +17,7 @@ use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
 use crate::config::Conflicts;
 use crate::conflict::owned;
-use crate::conflict::record::Conflict;
+use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
 use crate::group::{Group, Member};
 use crate::lanes::Lanes;
@@ -287,7 +287,8 @@ impl Applier {
             self.rollback().await.map_err(Failure::Fatal)?;
             return Err(failure);
         }
-        self.owner.commit(&mut self.connection).await?;
+        let took = self.owner.commit(&mut self.connection).await?;
+        self.progress.commit_took(took);
         let told = self.connection.take_own_gtids();
         self.group_committed(group, &covers, &mark, told).map_err(Failure::Fatal)
     }
@@ -319,7 +320,8 @@ impl Applier {
     ) -> Result<(), Error> {
         self.note_own_gtids(told)?;
         let members = group.members();
-        let rows = members.iter().map(|m| m.rows).sum();
+        let rows = members.iter().map(|m| m.rows.total()).sum();
+        self.progress.applied(members.iter().map(|m| (m.committed_at, &m.rows)));
         let committed_at = members.last().map_or(0, |m| m.committed_at);
         self.committed(covers, mark, members.len() as u64, rows, committed_at)
     }
@@ -370,7 +372,7 @@ impl Applier {
     /// Counts what was decided.
     pub(crate) fn note_conflicts(&self, decided: &[Conflict]) {
         for conflict in decided {
-            self.progress.conflict();
+            self.progress.conflict(record::word(conflict.kind), record::word(conflict.policy));
             tracing::info!(
                 link = self.link.text(),
                 gtid = %conflict.gtid,

@@ -6,6 +6,7 @@
 //! decides what was committed.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use binlog::GtidSet;
 use wire::{Answer, Connection, GroupError};
@@ -68,9 +69,11 @@ impl Owner {
     }
 
     /// Commits it. Only COMMIT's own OK says that it is.
-    pub(crate) async fn commit(&self, connection: &mut Connection) -> Result<(), Failure> {
+    /// Gives how long that took.
+    pub(crate) async fn commit(&self, connection: &mut Connection) -> Result<Duration, Failure> {
+        let began = Instant::now();
         let ran = connection.run_group(&[b"COMMIT"]).await;
-        self.settle(connection, ran, false).await.map(drop)
+        self.settle(connection, ran, false).await.map(|_| began.elapsed())
     }
 
     /// Runs statements that begin with BEGIN and the fence. A fence that finds no row holds nobody back and

@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::GroupLimits;
 use crate::catalog::TargetTable;
 use crate::conflict::seen::Seen;
+use crate::count::Rows;
 use crate::mark::Mark;
 use crate::order::{Order, Span};
 
@@ -39,7 +40,7 @@ pub(crate) struct Member {
     /// The source's dependency numbers, where it tells them.
     pub(crate) order: Option<Order>,
     /// How many rows it changes.
-    pub(crate) rows: u64,
+    pub(crate) rows: Rows,
     /// Its share of the memory for transactions in flight.
     pub(crate) _budget: Option<OwnedSemaphorePermit>,
 }

@@ -21,6 +21,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use binlog::GtidSet;
 use binlog::stamp::SLOTS;
@@ -113,7 +114,7 @@ struct Ran {
 
 enum Outcome {
     Applied(Result<Vec<Answer>, Failure>),
-    Committed(Result<(), Failure>),
+    Committed(Result<Duration, Failure>),
 }
 
 impl Lanes {
@@ -226,7 +227,8 @@ impl Lanes {
             Outcome::Applied(Err(failure)) | Outcome::Committed(Err(failure)) => {
                 self.running[at].state = State::Failed(group, connection, failure);
             }
-            Outcome::Committed(Ok(())) => {
+            Outcome::Committed(Ok(took)) => {
+                self.applier.progress.commit_took(took);
                 let told = connection.take_own_gtids();
                 self.free.push(connection);
                 if let Some(running) = self.running.remove(at) {

@@ -23,6 +23,7 @@ mod group;
 mod lanes;
 mod link;
 mod mark;
+mod measures;
 mod meta;
 mod names;
 mod objects;
@@ -31,6 +32,7 @@ mod origin;
 mod plan;
 mod position;
 mod progress;
+mod pulse;
 mod source;
 mod sql;
 mod status;
@@ -40,12 +42,14 @@ mod transaction;
 mod unique_keys;
 pub mod verify;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Conflicts, GroupLimits, TableRules};
 pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};
 pub use error::Error;
+pub use measures::{Measures, RowCounts};
 pub use names::Names;
 pub use objects::{Objects, Operations};
 pub use source::window_name;
@@ -94,6 +98,12 @@ impl Applier {
     ///
     /// The first error that trying again can't mend. Nothing is half done then: the checkpoint says what is.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        self.link.run(shutdown).await
+        let mut asking = JoinSet::new();
+        let end = shutdown.child_token();
+        asking.spawn(self.link.pulse(end.clone()));
+        let done = self.link.run(shutdown).await;
+        end.cancel();
+        while asking.join_next().await.is_some() {}
+        done
     }
 }

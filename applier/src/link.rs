@@ -29,6 +29,7 @@ use crate::meta::{Meta, SaidBy};
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Planner, Rules};
 use crate::progress::{Progress, now};
+use crate::pulse;
 use crate::source::{Attach, IN_FLIGHT, Source, Stream};
 use crate::status::{State, StatusError};
 use crate::target::{self, TargetFacts};
@@ -60,6 +61,12 @@ impl Link {
 
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Asks the source how far it is, until `end`.
+    pub(crate) fn pulse(&self, end: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (config, key) = (self.config.clone(), self.key.clone());
+        pulse::run(move || Attach::to_source(&config, &key), self.progress.clone(), end)
     }
 
     /// Checks what can be checked before the first round: the target's settings, privileges, meta schema.

@@ -5,7 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use binlog::{Gtid, GtidSet};
 
+use crate::count::Rows;
 use crate::status::{State, Status, StatusError};
+
+/// An answer of the source about how far it is, older than this, is none: a few of the questions of `pulse` in a row.
+const STALE: f64 = 20.0;
 
 /// A transaction committed at its source so recently says that the link has caught up.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
@@ -22,6 +26,15 @@ struct Inner {
     /// Commit time of the last transaction received, and of the last that is done; microseconds.
     received_at: u64,
     done_at: u64,
+    /// Commit time of the one with which waiting began; what is behind it was committed later.
+    waits_since: u64,
+    /// It has attached since the process began: only then it is known what is applied.
+    has_attached: bool,
+    /// When the link was last known to have all that its source has, and whether it has been asked since; seconds.
+    in_step_at: f64,
+    asked_at: f64,
+    /// What was prepared and waits for its own end: not applied, and not behind either.
+    prepared: GtidSet,
     last: Option<Gtid>,
     /// Transactions received and not done.
     waiting: u64,
@@ -32,7 +45,9 @@ struct Inner {
 impl Progress {
     pub(crate) fn new(link: &str) -> Self {
         let status = Status { link: link.into(), since: now(), ..Status::default() };
-        Self(Arc::new(Mutex::new(Inner { status, ..Inner::default() })))
+        // A process that has just begun knows nothing of a lag; it grows from here until it does.
+        let begun = now();
+        Self(Arc::new(Mutex::new(Inner { status, in_step_at: begun, asked_at: begun, ..Inner::default() })))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
@@ -45,10 +60,9 @@ impl Progress {
             let mut status = inner.status.clone();
             status.gtid_applied = inner.applied.to_string();
             status.last_gtid = inner.last.as_ref().map(Gtid::to_string).unwrap_or_default();
-            if inner.waiting > 0 && inner.done_at > 0 {
-                #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 52 bits")]
-                let done = inner.done_at as f64 / 1e6;
-                status.lag_seconds = (now() - done).max(0.0);
+            status.lag_seconds = inner.lag(now());
+            if inner.asked_at + STALE < now() {
+                status.lag_transactions = None;
             }
             status
         })
@@ -98,6 +112,7 @@ impl Progress {
             inner.applied = applied.clone();
             inner.waiting = 0;
             inner.goal = goal;
+            inner.has_attached = true;
         });
     }
 
@@ -124,6 +139,9 @@ impl Progress {
         self.with(|inner| {
             inner.last = Some(gtid.clone());
             inner.received_at = committed_at;
+            if inner.waiting == 0 {
+                inner.waits_since = committed_at;
+            }
             inner.waiting += 1;
             if inner.done_at == 0 {
                 inner.done_at = committed_at;
@@ -131,8 +149,54 @@ impl Progress {
         });
     }
 
-    pub(crate) fn conflict(&self) {
-        self.with(|inner| inner.status.conflicts += 1);
+    /// A conflict of this kind was decided, under this policy.
+    pub(crate) fn conflict(&self, kind: String, policy: String) {
+        self.with(|inner| {
+            inner.status.conflicts += 1;
+            *inner.status.measures.conflicts.entry((kind, policy)).or_default() += 1;
+        });
+    }
+
+    /// COMMIT of a group took so long.
+    pub(crate) fn commit_took(&self, took: Duration) {
+        self.with(|inner| inner.status.measures.commit.note(took));
+    }
+
+    /// These are committed now: when each was at its source, and its rows.
+    pub(crate) fn applied<'a>(&self, members: impl Iterator<Item = (u64, &'a Rows)>) {
+        let now = now();
+        self.with(|inner| {
+            let measures = &mut inner.status.measures;
+            for (committed_at, rows) in members {
+                measures.latency.note_seconds(now - seconds(committed_at), 1);
+                for (table, operation, rows) in rows.runs() {
+                    measures.rows.add(table, operation, rows);
+                }
+            }
+        });
+    }
+
+    /// Rows of one that was decided about, and lost: they were not applied after all.
+    pub(crate) fn lost<'a>(&self, rows: impl Iterator<Item = (String, &'a str)>) {
+        self.with(|inner| {
+            rows.for_each(|(table, operation)| inner.status.measures.rows.take(&table, operation))
+        });
+    }
+
+    /// What the source has executed, by its own words.
+    pub(crate) fn source_has(&self, executed: &GtidSet) {
+        let asked_at = now();
+        self.with(|inner| {
+            if !inner.has_attached {
+                return;
+            }
+            let behind = executed.minus(&inner.applied).minus(&inner.prepared).count();
+            inner.asked_at = asked_at;
+            inner.status.lag_transactions = Some(behind);
+            if behind == 0 {
+                inner.in_step_at = asked_at;
+            }
+        });
     }
 
     pub(crate) fn dropped_echo(&self) {
@@ -145,7 +209,9 @@ impl Progress {
 
     /// Passed over: done, as far as the stream is concerned.
     pub(crate) fn passed(&self, gtid: &Gtid) {
+        let now = now();
         self.with(|inner| {
+            inner.status.last_progress = now;
             inner.applied.insert(gtid);
             inner.waiting = inner.waiting.saturating_sub(1);
             if inner.waiting == 0 {
@@ -156,8 +222,9 @@ impl Progress {
     }
 
     /// Prepared: it waits for its own end, not for the target.
-    pub(crate) fn prepared(&self) {
+    pub(crate) fn prepared(&self, gtid: &Gtid) {
         self.with(|inner| {
+            inner.prepared.insert(gtid);
             inner.waiting = inner.waiting.saturating_sub(1);
             if inner.waiting == 0 {
                 inner.done_at = inner.received_at;
@@ -172,7 +239,9 @@ impl Progress {
 
     /// A group of so many transactions and rows is committed.
     pub(crate) fn committed(&self, covers: &GtidSet, transactions: u64, rows: u64, committed_at: u64) {
+        let now = now();
         self.with(|inner| {
+            inner.status.last_progress = now;
             inner.applied.union_with(covers);
             inner.status.transactions_applied += transactions;
             inner.status.rows_applied += rows;
@@ -194,6 +263,16 @@ impl Progress {
 }
 
 impl Inner {
+    /// How far behind, in seconds. What the stream brought and is not done tells it; beyond that, what the source was
+    /// last asked: if it has more, or nobody answers, the link has not been in step since it last was.
+    fn lag(&self, now: f64) -> f64 {
+        let done = seconds(self.done_at);
+        let waiting = if self.waiting > 0 { now - done.max(seconds(self.waits_since)) } else { 0.0 };
+        let more = self.status.lag_transactions != Some(0) || self.asked_at + STALE < now;
+        let unseen = if more { now - self.in_step_at.max(done) } else { 0.0 };
+        waiting.max(unseen).max(0.0)
+    }
+
     fn enter(&mut self, state: State) {
         if self.status.state != state {
             self.status.state = state;
@@ -221,8 +300,7 @@ impl Inner {
         if self.status.state != State::CatchingUp {
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 52 bits")]
-        let behind = now() - self.done_at as f64 / 1e6;
+        let behind = now() - seconds(self.done_at);
         let is_recent = self.done_at > 0 && behind < CAUGHT_UP.as_secs_f64();
         if is_recent || self.applied.contains_all(&self.goal) {
             self.enter(State::Running);
@@ -230,7 +308,51 @@ impl Inner {
     }
 }
 
+/// Microseconds since 1970 as seconds.
+#[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 52 bits")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
 /// Seconds since 1970.
 pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Inner, STALE};
+
+    const NOW: f64 = 1_000_000.0;
+
+    fn link(lag_transactions: Option<u64>, asked: f64, in_step: f64) -> Inner {
+        let mut inner = Inner { asked_at: NOW - asked, in_step_at: NOW - in_step, ..Inner::default() };
+        inner.status.lag_transactions = lag_transactions;
+        inner
+    }
+
+    #[test]
+    fn a_link_that_has_all_is_not_behind_however_long_nothing_was_written() {
+        let mut idle = link(Some(0), 1.0, 1.0);
+        idle.done_at = 5;
+        assert_eq!(idle.lag(NOW), 0.0);
+    }
+
+    #[test]
+    fn one_transaction_after_a_long_silence_is_behind_by_its_own_age_only() {
+        let mut busy = link(Some(0), 1.0, 1.0);
+        (busy.done_at, busy.waiting, busy.waits_since) = (5, 1, 999_999_500_000);
+        assert_eq!(busy.lag(NOW), 0.5);
+        busy.done_at = 999_999_750_000;
+        assert_eq!(busy.lag(NOW), 0.25, "what waits behind the last that is done is younger than that one");
+    }
+
+    #[test]
+    fn what_the_source_has_and_the_stream_has_not_brought_counts_and_grows() {
+        assert_eq!(link(Some(3), 1.0, 40.0).lag(NOW), 40.0);
+        assert_eq!(link(Some(3), 1.0, 40.0).lag(NOW + 1.0), 41.0);
+        // Nobody answers: since the last time that it was known.
+        assert_eq!(link(Some(0), STALE + 1.0, STALE + 1.0).lag(NOW), STALE + 1.0);
+        assert_eq!(link(None, 1.0, 7.0).lag(NOW), 7.0);
+    }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::measures::Measures;
+
 /// A link's state at one moment, as `status` shows it and the admin API serves it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -24,8 +26,8 @@ pub struct Status {
     pub gtid_applied: String,
     /// The last source GTID received.
     pub last_gtid: String,
-    /// Seconds from the last applied transaction's commit at its source until now, while more is
-    /// waiting; 0 when nothing waits.
+    /// From the commit at its source of the oldest transaction that is not applied until now; 0 when nothing waits.
+    /// While the source can't be asked how far it is: from when the link was last known to be in step.
     pub lag_seconds: f64,
     /// Source transactions applied since start.
     pub transactions_applied: u64,
@@ -38,6 +40,15 @@ pub struct Status {
     /// Conflicts decided since start.
     #[serde(default)]
     pub conflicts: u64,
+    /// What the source has executed and the link has not applied, as it was asked last; absent while nobody knows.
+    #[serde(default)]
+    pub lag_transactions: Option<u64>,
+    /// When the link last applied or passed over something, Unix time in seconds; 0 before.
+    #[serde(default)]
+    pub last_progress: f64,
+    /// What metrics are made of besides.
+    #[serde(skip)]
+    pub measures: Measures,
     /// Transactions left out because their origin is the target.
     pub echo_dropped: u64,
     /// Transactions left out because nothing in them is in step.

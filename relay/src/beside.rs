@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use storage::SyncPoint;
 
+use crate::status::Progress;
 use crate::tail::Tail;
 
 /// The thread; ends when this is dropped, and is waited for.
@@ -28,14 +30,18 @@ struct State {
 }
 
 impl Beside {
-    pub(crate) fn spawn(tail: Tail) -> std::io::Result<Self> {
+    pub(crate) fn spawn(tail: Tail, progress: Progress) -> std::io::Result<Self> {
         let (to_thread, points) = mpsc::sync_channel::<SyncPoint>(1);
         let state = Arc::new(State::default());
         let shared = state.clone();
         let thread = std::thread::Builder::new().name("relay-log-sync".into()).spawn(move || {
             for point in points {
+                let began = Instant::now();
                 match point.complete() {
-                    Ok(end) => tail.grow(end.position),
+                    Ok(end) => {
+                        progress.flushed(began.elapsed());
+                        tail.grow(end.position);
+                    }
                     Err(error) => *shared.failed() = Some(error),
                 }
                 shared.is_busy.store(false, Ordering::Release);

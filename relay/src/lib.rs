@@ -83,11 +83,18 @@ impl StatusHandle {
 
     /// The state now. Does not block for long: it asks the log's catalogue, not the disk.
     pub fn get(&self) -> Status {
+        let (segments, end) = (self.log.segments(), self.log.durable_end().position);
+        let oldest = segments.iter().map(|segment| segment.first_commit).find(|at| *at > 0);
+        #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 52 bits")]
+        let oldest_segment_at = oldest.unwrap_or_default() as f64 / 1e6;
         Status {
             gtid_durable: self.log.gtids_durable().to_string(),
             gtid_purged: self.log.gtids_purged().to_string(),
             log_bytes: self.log.size_on_disk(),
-            segments: self.log.segments().len() as u64,
+            segments: segments.len() as u64,
+            oldest_segment_at,
+            durable_segment: end.segment,
+            durable_offset: end.offset,
             ..self.progress.get()
         }
     }
@@ -136,6 +143,7 @@ impl Relay {
         if let Some(source) = &source {
             progress.source(source);
         }
+        progress.limits(config.max_size, config.retain);
         progress.listening(&address.to_string(), &log.server_uuid().to_string());
         Ok(Self { config, log, writer, listener, address, login, progress })
     }

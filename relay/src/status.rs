@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use binlog::GtidSet;
+use measure::Histogram;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -44,6 +45,24 @@ pub struct Status {
     pub log_bytes: u64,
     /// Segments on disk.
     pub segments: u64,
+    /// When the first transaction that is still there was committed at its source, Unix time in seconds; 0 for none.
+    #[serde(default)]
+    pub oldest_segment_at: f64,
+    /// Bytes at which pulling stops.
+    #[serde(default)]
+    pub log_max_bytes: u64,
+    /// Segments are kept at least so many seconds.
+    #[serde(default)]
+    pub retain_seconds: f64,
+    /// The segment that is written, and how far it is on disk.
+    #[serde(default)]
+    pub durable_segment: u64,
+    /// Bytes of it that are durable.
+    #[serde(default)]
+    pub durable_offset: u64,
+    /// How long flushes to the disk took.
+    #[serde(skip)]
+    pub flush: Histogram,
     /// Unix time in seconds when the source was last heard.
     pub last_heard: f64,
     /// Who is attached.
@@ -146,6 +165,19 @@ impl Progress {
             inner.status.listen = address.into();
             inner.status.server_uuid = uuid.into();
         });
+    }
+
+    /// What the configuration allows the log.
+    pub(crate) fn limits(&self, max_size: u64, retain: Duration) {
+        self.with(|inner| {
+            inner.status.log_max_bytes = max_size;
+            inner.status.retain_seconds = retain.as_secs_f64();
+        });
+    }
+
+    /// A flush took so long.
+    pub(crate) fn flushed(&self, took: Duration) {
+        self.with(|inner| inner.status.flush.note(took));
     }
 
     /// Bytes came from the source.

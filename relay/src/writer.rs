@@ -4,7 +4,7 @@
 //! everything else (serving, acknowledging) looks at it. While the thread flushes, the next events gather in its inbox:
 //! that is the group commit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use binlog::Event;
 use storage::{Appended, LogWriter, OnKnown, SourceFile, SyncPoint};
@@ -47,7 +47,7 @@ pub(crate) fn spawn(
 ) -> std::io::Result<(Inlet, WriterEnd)> {
     let (inlet, inbox) = Inlet::new();
     let (done, ended) = oneshot::channel();
-    let beside = Beside::spawn(tail.clone())?;
+    let beside = Beside::spawn(tail.clone(), progress.clone())?;
     let log = tracing::Span::current();
     std::thread::Builder::new().name("relay-log".into()).spawn(move || {
         let _in_span = log.entered();
@@ -96,7 +96,9 @@ impl Thread {
     /// Makes all durable that is whole.
     fn flush(&mut self) -> Result<(), storage::Error> {
         if let Some(point) = self.prepare()? {
+            let began = Instant::now();
             let end = point.complete()?;
+            self.progress.flushed(began.elapsed());
             self.tail.grow(end.position);
         }
         Ok(())

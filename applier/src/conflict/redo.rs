@@ -6,7 +6,7 @@
 //! turns up in question only then is locked first in the next attempt.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use binlog::GtidSet;
 use binlog::row::RowsEvent;
@@ -119,10 +119,16 @@ impl Applier {
         for open in &redo.open {
             self.step(open.close(&schema).as_bytes()).await?;
         }
+        let began = Instant::now();
         self.step(b"COMMIT").await?;
+        let took = began.elapsed();
         let applied = redo.rows.len() - redo.decided.iter().filter(|c| c.winner == Winner::Target).count();
         self.note_conflicts(&redo.decided);
         let at = redo.member.committed_at;
+        self.progress.commit_took(took);
+        self.progress.applied([(at, &redo.member.rows)].into_iter());
+        let lost = redo.decided.iter().filter(|c| c.winner == Winner::Target);
+        self.progress.lost(lost.map(|c| (format!("{}.{}", c.database, c.table), c.operation)));
         self.committed(&covers, &mark, 1, applied as u64, at).map_err(Failure::Fatal)
     }
 

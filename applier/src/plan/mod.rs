@@ -203,7 +203,7 @@ impl Planner {
                 // Its GTID stays out of the applied set until XA COMMIT: a restart is sent it again.
                 let (xid, gtid, begin) = (xid.clone(), t.gtid.clone(), t.begin.clone());
                 self.prepared.push(Prepared { xid, gtid, begin, rows });
-                self.progress.prepared();
+                self.progress.prepared(&t.gtid);
                 Ok(())
             }
             Body::Statement(event) => {

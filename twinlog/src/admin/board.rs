@@ -1,11 +1,14 @@
 //! What a process says of itself at this moment, from its first step to its failure.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use applier::{State, StatusError};
 use serde::{Deserialize, Serialize};
+
+use crate::command::{LastVerified, last_verified};
 
 /// A kind of process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ struct Shared {
     /// When the process began, Unix time in seconds.
     began: f64,
     now: Mutex<Now>,
+    state_dir: Option<PathBuf>,
 }
 
 struct Now {
@@ -154,7 +158,28 @@ impl Board {
     /// The board of a process that starts.
     pub(crate) fn new(sync: &str, kind: Kind, name: &str) -> Self {
         let now = Mutex::new(Now { reader: None, verdict: Verdict::Starting(None) });
-        Self(Arc::new(Shared { sync: sync.into(), kind, name: name.into(), began: unix_time(), now }))
+        Self(Arc::new(Shared {
+            sync: sync.into(),
+            kind,
+            name: name.into(),
+            began: unix_time(),
+            now,
+            state_dir: None,
+        }))
+    }
+
+    /// Where the host's comparisons are kept.
+    #[must_use]
+    pub(crate) fn in_folder(mut self, state_dir: &Path) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.state_dir = Some(state_dir.to_owned());
+        }
+        self
+    }
+
+    /// The last comparison on this host.
+    pub(crate) fn verified(&self) -> Option<LastVerified> {
+        self.0.state_dir.as_deref().and_then(last_verified)
     }
 
     /// It can't start yet.

@@ -12,11 +12,12 @@
 
 mod board;
 mod client;
+mod exposition;
 mod metrics;
 mod publish;
 mod server;
 
 pub(crate) use board::{Board, Kind, ProcessStatus, Reader, Report, unix_time};
-pub(crate) use client::{Unreachable, ask};
+pub(crate) use client::{Unreachable, ask, tell};
 pub(crate) use publish::published;
-pub(crate) use server::Listener;
+pub(crate) use server::{Listener, is_local};

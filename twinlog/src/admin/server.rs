@@ -143,7 +143,11 @@ fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(board.report().status.state()),
-        "/metrics" => respond(StatusCode::OK, METRICS, super::metrics::render(&board.report()).into_bytes()),
+        "/metrics" => respond(
+            StatusCode::OK,
+            METRICS,
+            super::metrics::render(&board.report(), board.verified().as_ref()).into_bytes(),
+        ),
         "/api/v1/status" => match serde_json::to_vec(&board.report()) {
             Ok(json) => respond(StatusCode::OK, "application/json", json),
             Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{e}\n")),
@@ -158,7 +162,7 @@ fn readiness(state: &str) -> Response<Full<Bytes>> {
 }
 
 /// A page of some other site may have its name point to loopback; it is not to read this API.
-fn is_local(host: Option<&str>) -> bool {
+pub(crate) fn is_local(host: Option<&str>) -> bool {
     let Some(host) = host else { return true };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -76,7 +76,7 @@ pub(super) async fn run<S: Service>(plan: Plan, config: S::Config) -> Result<Exi
     if plan.args.exit_with_parent {
         shutdown.on_closed_input()?;
     }
-    let board = Board::new(&plan.file.sync.name, plan.kind, &plan.name);
+    let board = Board::new(&plan.file.sync.name, plan.kind, &plan.name).in_folder(&plan.file.sync.state_dir);
     let listener =
         admin::Listener::bind(&plan.admin, &plan.file.sync.state_dir, plan.kind, &plan.name).await?;
     tracing::info!(kind = %plan.kind, name = plan.name, admin = %listener.address(), "starting");

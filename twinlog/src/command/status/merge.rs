@@ -81,12 +81,22 @@ pub(crate) struct LinkReport {
 
 /// What was answered, by kind and name.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     relays: BTreeMap<String, Result<relay::Status, Unreachable>>,
     appliers: BTreeMap<String, Result<applier::Status, Unreachable>>,
 }
 
 impl Answers {
+    /// What the applier of this link says of itself, if it answers.
+    pub(crate) fn applier(&self, link: &str) -> Option<&applier::Status> {
+        self.appliers.get(link)?.as_ref().ok()
+    }
+
+    /// What the relay of this region says of itself, if it answers.
+    pub(crate) fn relay(&self, region: &str) -> Option<&relay::Status> {
+        self.relays.get(region)?.as_ref().ok()
+    }
+
     pub(super) fn add(&mut self, kind: Kind, name: String, answer: Result<ProcessStatus, Unreachable>) {
         match (kind, answer) {
             (_, Ok(ProcessStatus::Relay(status))) => drop(self.relays.insert(name, Ok(status))),
@@ -106,7 +116,7 @@ impl SyncReport {
 }
 
 /// Puts the answers together.
-pub(super) fn merge(file: &File, answers: &Answers) -> SyncReport {
+pub(crate) fn merge(file: &File, answers: &Answers) -> SyncReport {
     let relays =
         file.regions.values().filter(|r| r.relay.is_some()).map(|r| relay_of(&r.name, answers)).collect();
     let links = file.links.values().map(|link| link_of(link, file, answers)).collect();
@@ -114,7 +124,8 @@ pub(super) fn merge(file: &File, answers: &Answers) -> SyncReport {
     SyncReport { sync: file.sync.name.clone(), links, relays, verified }
 }
 
-fn relay_of(region: &str, answers: &Answers) -> relay::Status {
+/// A relay's own words, or that it does not answer and why.
+pub(crate) fn relay_of(region: &str, answers: &Answers) -> relay::Status {
     match answers.relays.get(region) {
         Some(Ok(status)) => status.clone(),
         other => relay::Status {
@@ -161,7 +172,9 @@ impl LinkReport {
         self.target = Some(applier.target.clone());
         self.gtid_applied = Some(applier.gtid_applied.clone());
         self.last_gtid = Some(applier.last_gtid.clone());
-        self.lag_transactions = self.gtid_durable.as_deref().and_then(|d| behind(d, &applier.gtid_applied));
+        let durable = self.gtid_durable.as_deref().and_then(|d| behind(d, &applier.gtid_applied));
+        // What the relay has not received yet counts too, where the applier knows of it.
+        self.lag_transactions = durable.max(applier.lag_transactions);
         self.lag_seconds = Some(applier.lag_seconds);
         self.transactions_applied = Some(applier.transactions_applied);
         self.rows_applied = Some(applier.rows_applied);

@@ -58,6 +58,12 @@ impl LastVerified {
         }
     }
 
+    /// When it ended, Unix time in seconds.
+    pub(crate) fn ended_at(&self) -> Option<f64> {
+        let at = humantime::parse_rfc3339(&self.at).ok()?;
+        at.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
+    }
+
     /// How long ago, as far as the clock can be believed.
     pub(crate) fn age(&self) -> Option<Duration> {
         let at = humantime::parse_rfc3339(&self.at).ok()?;

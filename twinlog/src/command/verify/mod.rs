@@ -19,7 +19,7 @@ use twinlog::config::{File, verify_config};
 use crate::cli::VerifyArgs;
 use crate::failure::{Diagnosis, Failure};
 use crate::shutdown::Shutdown;
-pub(super) use last::{LastVerified, read as last_verified};
+pub(crate) use last::{LastVerified, read as last_verified};
 use view::Outcome;
 use watch::Bar;
 
@@ -99,6 +99,24 @@ async fn round(config: &Config, args: &VerifyArgs, stop: &CancellationToken) -> 
     }
     outcome.seconds = began.elapsed().as_secs_f64();
     Ok(outcome)
+}
+
+/// Compares once with the usual limits, tells `watch` of it, and keeps the outcome for `status`; repairs nothing.
+pub(crate) async fn compare(
+    file: &File,
+    watch: Arc<dyn applier::verify::Watch>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let mut config = verify_config(file, None)?;
+    config.state = Some(file.sync.state_dir.join("verify.json"));
+    let began = Instant::now();
+    let tables = Box::pin(Verifier::new(config, watch).run(false, stop)).await;
+    let tables = tables.map_err(|e| Failure::from_diagnosis("the regions could not be compared", &e))?;
+    let seconds = began.elapsed().as_secs_f64();
+    last::write(
+        &file.sync.state_dir,
+        &Outcome { sync: file.sync.name.clone(), seconds, tables, repair: None },
+    )
 }
 
 fn has_differences(tables: &[TableReport]) -> bool {
