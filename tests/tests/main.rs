@@ -17,6 +17,7 @@ mod command_line;
 mod conflict_owned;
 mod conflict_storm;
 mod conflicts;
+mod console;
 mod demo;
 mod downstreams;
 mod echo;

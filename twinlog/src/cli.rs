@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     /// Run one link's applier
     Applier(ApplierArgs),
+    /// One page that shows the whole sync and passes on what you decide, on any host that reaches its processes
+    Console(ConsoleArgs),
     /// How every link is doing
     Status(StatusArgs),
     /// Start, stop, pause, resume, reset, delete a link, or skip one of its transactions
@@ -77,6 +79,7 @@ impl Command {
             Self::Up(_) => "up".into(),
             Self::Relay(args) => format!("relay {}", args.region),
             Self::Applier(args) => format!("applier {}", args.link),
+            Self::Console(_) => "console".into(),
             Self::Status(_) => "status".into(),
             Self::Link(_) => "link".into(),
             Self::Verify(_) => "verify".into(),
@@ -130,6 +133,22 @@ pub(crate) struct UpArgs {
     /// Only what stands beside this region: its relay and the appliers that write into it (may be repeated)
     #[arg(long, value_name = "NAME")]
     pub(crate) region: Vec<String>,
+    /// Where the console listens, on loopback [default: 127.0.0.1:7490, or a free port when that is taken]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_console")]
+    pub(crate) console: Option<String>,
+    /// Without the console
+    #[arg(long)]
+    pub(crate) no_console: bool,
+}
+
+/// `console`
+#[derive(Debug, Args)]
+pub(crate) struct ConsoleArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Where it listens, on loopback [default: 127.0.0.1:7490, or a free port when that is taken]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
 }
 
 /// What `relay` and `applier` share.
@@ -248,6 +267,9 @@ mod tests {
             "check -c f",
             "check -c f --json --probe",
             "up -c f --log-format json",
+            "up -c f --console 127.0.0.1:7491",
+            "up -c f --no-console",
+            "console -c f --listen 127.0.0.1:0",
             "relay -c f --region eu",
             "applier -c f --link eu-us --exit-on-failure --start-timeout 5s",
             "status -c f --json --watch",

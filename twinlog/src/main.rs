@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod cli;
 mod command;
+mod console;
 mod failure;
 mod logging;
 mod shutdown;

@@ -3,6 +3,7 @@
 mod applier;
 mod check;
 mod conflicts;
+mod console;
 mod demo;
 mod log;
 mod manual;
@@ -19,7 +20,9 @@ use twinlog::config::{self, File};
 use crate::cli::{Cli, Command, FileArgs};
 use crate::failure::Failure;
 
-pub(crate) use status::bytes;
+pub(crate) use conflicts::Tables as ConflictTables;
+pub(crate) use status::{Answers, answers, bytes, merge, pass_on, relay_of};
+pub(crate) use verify::{LastVerified, compare, last_verified};
 
 /// Runs the command of the command line.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -28,6 +31,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(args, &cli.logging).await,
         Command::Relay(args) => relay::run(args).await,
         Command::Applier(args) => applier::run(args).await,
+        Command::Console(args) => console::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Link(_) => Err(not_yet("link")),

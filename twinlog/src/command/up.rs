@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use twinlog::config::{File, applier_config, relay_config};
 
 use crate::cli::UpArgs;
+use crate::console::Console;
 use crate::failure::Failure;
 use crate::logging::LogOptions;
 use crate::shutdown::Shutdown;
@@ -29,6 +30,11 @@ pub(crate) async fn run(args: UpArgs, logging: &LogOptions) -> Result<ExitCode, 
     let children = children(&file, &args.region, logging)?;
     let mut tasks = JoinSet::new();
     let shutdown = Shutdown::on_signals(&mut tasks)?;
+    if !args.no_console {
+        let console = Console::bind(&file, args.console.as_deref()).await?;
+        tracing::info!(url = console.url(), "console");
+        tasks.spawn(console.serve(shutdown.token.child_token()));
+    }
     tracing::info!(sync = file.sync.name, processes = children.len(), "up");
     let clean = supervise(children, Output::Inherited, &shutdown).await;
     if clean { Ok(ExitCode::SUCCESS) } else { Err(Failure::failed("not every process ended in time")) }

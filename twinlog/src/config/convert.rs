@@ -60,9 +60,9 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
         group: group(file, link),
         workers: link.workers,
-        conflicts: conflicts(file, link),
+        conflicts: conflict_rules(file, link),
         target_relay: match &to.relay {
-            Some(relay) if conflicts(file, link).any_by_row() => {
+            Some(relay) if conflict_rules(file, link).any_by_row() => {
                 Some(connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &to.mysql)?)
             }
             _ => None,
@@ -104,14 +104,14 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
 /// How large a group may grow. Where three or more regions look for conflicts by rows, a group is one transaction: its
 /// stamp tells the time of one.
 fn group(file: &File, link: &Link) -> applier::GroupLimits {
-    let by_row = file.links.values().any(|link| conflicts(file, link).any_by_row());
+    let by_row = file.links.values().any(|link| conflict_rules(file, link).any_by_row());
     let max_transactions = if file.regions.len() > 2 && by_row { 1 } else { link.group.max_transactions };
     applier::GroupLimits { max_transactions, ..link.group }
 }
 
-/// The rules for conflicts of a link. Rows are looked at by default where a way back exists and the target has a relay
+/// The rules for conflicts of a link, defaults filled in. Rows are looked at by default where a way back exists and the target has a relay
 /// to look in.
-fn conflicts(file: &File, link: &Link) -> applier::Conflicts {
+pub fn conflict_rules(file: &File, link: &Link) -> applier::Conflicts {
     let has_relay = file.regions.get(&link.to).is_some_and(|region| region.relay.is_some());
     let by_default = if file.way_back(link).is_some() && has_relay { Detect::Row } else { Detect::Key };
     let rules = |policy: Option<Policy>, detect: Option<Detect>| applier::TableRules {
@@ -180,7 +180,7 @@ pub fn links_from(file: &File, region: &str) -> Vec<(String, String)> {
 /// All whose acknowledgements keep a relay's log: the links that start there, and the conflict windows of those that
 /// end there.
 fn downstreams(file: &File, region: &str) -> Vec<String> {
-    let windows = file.links.values().filter(|l| l.to == region && conflicts(file, l).any_by_row());
+    let windows = file.links.values().filter(|l| l.to == region && conflict_rules(file, l).any_by_row());
     let windows = windows.map(|l| applier::window_name(&format!("{}/{}/{}", file.sync.name, l.from, l.to)));
     links_from(file, region).into_iter().map(|(key, _)| key).chain(windows).collect()
 }

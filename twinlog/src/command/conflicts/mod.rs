@@ -30,13 +30,14 @@ pub(crate) async fn run(args: ConflictsArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The conflict tables of a file's regions that links write into.
-struct Tables {
+pub(crate) struct Tables {
     meta_schema: String,
     servers: BTreeMap<String, Vec<ConnectOptions>>,
 }
 
 impl Tables {
-    fn of(file: &File) -> Result<Self, Failure> {
+    /// Those of this file; the passwords are read here.
+    pub(crate) fn of(file: &File) -> Result<Self, Failure> {
         let mut servers = BTreeMap::new();
         for link in file.links.values() {
             servers.insert(link.to.clone(), applier_config(file, &link.name)?.targets);
@@ -44,7 +45,13 @@ impl Tables {
         Ok(Self { meta_schema: file.sync.meta_schema.clone(), servers })
     }
 
-    async fn open(&self, region: &str) -> Result<ConflictTable, Failure> {
+    /// The regions that links write into.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = &str> {
+        self.servers.keys().map(String::as_str)
+    }
+
+    /// Connects to a region's.
+    pub(crate) async fn open(&self, region: &str) -> Result<ConflictTable, Failure> {
         let Some(servers) = self.servers.get(region) else {
             let known: Vec<&str> = self.servers.keys().map(String::as_str).collect();
             let failure = Failure::usage(format!("no link writes into a region {region:?}"));
@@ -55,7 +62,7 @@ impl Tables {
     }
 
     /// The conflict of an ID, and the table it stands in.
-    async fn find(&self, id: &str) -> Result<(ConflictTable, Recorded), Failure> {
+    pub(crate) async fn find(&self, id: &str) -> Result<(ConflictTable, Recorded), Failure> {
         let bad =
             || Failure::usage(format!("{id:?} is no conflict's ID: write region/number, for example us/17"));
         let (region, number) = id.rsplit_once('/').ok_or_else(bad)?;

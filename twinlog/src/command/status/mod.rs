@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 use twinlog::config::{Admin, File};
 
@@ -18,6 +19,7 @@ use crate::shutdown::Shutdown;
 #[cfg(test)]
 pub(super) use merge::LinkReport;
 pub(super) use merge::SyncReport;
+pub(crate) use merge::{Answers, merge, relay_of};
 pub(crate) use table::bytes;
 pub(super) use table::{count, lines};
 
@@ -59,8 +61,13 @@ fn print(report: &SyncReport, json: bool, watch: bool) -> Result<(), Failure> {
     write!(out, "{clear}{text}").and_then(|()| out.flush()).map_err(|e| failed(&e))
 }
 
-/// Asks every process of the file, all at once.
+/// Asks every process of the file, all at once, and puts the answers together.
 pub(super) async fn gather(file: &File) -> SyncReport {
+    merge(file, &answers(file).await)
+}
+
+/// Asks every process of the file, all at once.
+pub(crate) async fn answers(file: &File) -> Answers {
     let mut questions = JoinSet::new();
     let relays = file
         .regions
@@ -78,14 +85,34 @@ pub(super) async fn gather(file: &File) -> SyncReport {
             (kind, name, answer)
         });
     }
-    let mut answers = merge::Answers::default();
+    let mut answers = Answers::default();
     while let Some(answered) = questions.join_next().await {
         // A question that panicked has no name; its process is then reported as never asked.
         if let Ok((kind, name, answer)) = answered {
             answers.add(kind, name, answer);
         }
     }
-    merge::merge(file, &answers)
+    answers
+}
+
+/// Tells the process of a link to do something; what it answers. It refuses by an error with its remedy.
+pub(crate) async fn pass_on(file: &File, link: &str, action: &str, body: &Value) -> Result<Value, Failure> {
+    let admin = file.links.get(link).map(|l| l.admin.clone()).unwrap_or_default();
+    let doing = format!("link {link} can't be told to {action}");
+    let address =
+        address(file, Kind::Applier, link, &admin).map_err(|e| Failure::failed(&doing).because(e))?;
+    let told = admin::tell(&address, &format!("/api/v1/links/{link}/{action}"), body).await;
+    let (code, answer) = told.map_err(|e| Failure::failed(&doing).because(e.0))?;
+    if code.is_success() {
+        return Ok(answer);
+    }
+    let part = |name: &str| answer["error"][name].as_str().map(str::to_owned);
+    let failure =
+        Failure::failed(doing).because(part("message").unwrap_or_else(|| format!("it answers {code}")));
+    Err(match part("remedy") {
+        Some(remedy) => failure.with_remedy(remedy),
+        None => failure,
+    })
 }
 
 /// Where to ask: as configured, else as published on this host.
