@@ -314,7 +314,7 @@ impl Lanes {
             match outcome {
                 Outcome::Applied(Ok(_)) => attempt::rollback(&mut connection).await?,
                 Outcome::Applied(Err(failure)) | Outcome::Committed(Err(failure)) => fatal(failure)?,
-                Outcome::Committed(Ok(())) => {}
+                Outcome::Committed(Ok(_)) => {}
             }
             self.free.push(connection);
             groups.push((number, group));

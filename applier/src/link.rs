@@ -101,6 +101,7 @@ impl Link {
                 self.progress.failed(status_error(&error, None));
                 if let Error::Conflict { number, .. } = error {
                     tracing::error!(
+                        link = self.key.text(),
                         error = describe(&error),
                         "link stopped; it goes on when the conflict is decided"
                     );
@@ -115,7 +116,7 @@ impl Link {
                 backoff = FIRST_BACKOFF;
             }
             let wait = backoff.mul_f64(rand::random_range(0.5..1.5));
-            tracing::warn!(error = describe(&error), retry_in = ?wait, "link interrupted");
+            tracing::warn!(link = self.key.text(), error = describe(&error), retry_in = ?wait, "link interrupted");
             self.progress.interrupted(status_error(&error, Some(wait)));
             tokio::select! {
                 biased;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use measure::Histogram;
 
-/// Tables that are counted by name; rows of further ones are counted together, under [`OTHER`].
+/// Tables that are counted by name; rows of further ones are counted together, under `other`.
 const MOST_TABLES: usize = 200;
 
 /// The name of those.
-pub const OTHER: &str = "other";
+const OTHER: &str = "other";
 
 /// Row changes by table and operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

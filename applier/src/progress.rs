@@ -275,6 +275,7 @@ impl Inner {
 
     fn enter(&mut self, state: State) {
         if self.status.state != state {
+            tracing::info!(link = self.status.link, state = %state, was = %self.status.state, "link state");
             self.status.state = state;
             self.status.since = now();
         }

@@ -123,6 +123,7 @@ impl Progress {
     pub(crate) fn state(&self, state: &str) {
         self.with(|inner| {
             if inner.status.state != state {
+                tracing::info!(region = inner.status.region, state, was = inner.status.state, "relay state");
                 inner.status.state = state.into();
                 inner.status.since = now();
             }
