@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Two throw-away MySQL servers, both directions, sample writes: nothing to configure
+    /// Two throw-away MySQL servers, both directions, sample writes, the console: nothing to configure
     Demo(DemoArgs),
     /// Prechecks: every problem with the SQL that fixes it; changes nothing
     Check(CheckArgs),
@@ -192,7 +192,7 @@ pub(crate) struct ApplierArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// Again every second, until Ctrl-C
+    /// Again every second, until q or Ctrl-C; fills the terminal it is shown on
     #[arg(long)]
     pub(crate) watch: bool,
 }

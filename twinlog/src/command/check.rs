@@ -1,6 +1,6 @@
 //! `twinlog check`: what is wrong, and what mends it; nothing is changed.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::check;
@@ -17,7 +17,7 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
     let text = if args.output.json {
         serde_json::to_string_pretty(&report).map_err(|e| failed(&e))? + "\n"
     } else {
-        check::render(&report, out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()))
+        check::render(&report, super::takes_colour(&out))
     };
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| failed(&e))?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })

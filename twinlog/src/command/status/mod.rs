@@ -1,43 +1,52 @@
 //! `twinlog status`: every process is asked, and what they say is told per link.
 
 mod merge;
+mod screen;
 mod table;
+mod view;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use twinlog::config::{Admin, File};
 
-use crate::admin::{self, Kind, ProcessStatus, Unreachable};
+use crate::admin::{self, Kind, ProcessStatus, Unreachable, unix_time};
 use crate::cli::StatusArgs;
+use crate::console::{Moments, counted};
 use crate::failure::Failure;
 use crate::shutdown::Shutdown;
+use screen::Screen;
+use view::{Look, SAMPLES, Speeds};
 
 #[cfg(test)]
 pub(super) use merge::LinkReport;
 pub(super) use merge::SyncReport;
 pub(crate) use merge::{Answers, merge, relay_of};
+pub(crate) use screen::takes_colour;
 pub(crate) use table::bytes;
 pub(super) use table::{count, lines};
 
 /// Between two looks with `--watch`.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Moves to the top left and clears what follows.
-const CLEAR: &str = "\x1b[H\x1b[2J";
-
 /// Tells it once, or with `--watch` until a signal comes. Exit code 0 when all answer and none has failed.
 pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
     let file = super::load(&args.output.file)?;
     let mut tasks = JoinSet::new();
     let shutdown = Shutdown::on_signals(&mut tasks)?;
+    if args.watch && !args.output.json && std::io::stdout().is_terminal() {
+        return watch(&file, &shutdown).await;
+    }
     loop {
         let report = gather(&file).await;
         print(&report, args.output.json, args.watch)?;
-        let code = if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+        let code = exit_code(&report);
         if !args.watch {
             return Ok(code);
         }
@@ -46,6 +55,51 @@ pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode, Failure> {
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
+}
+
+/// The whole screen, again each second and when the window changes, until `q` or a signal.
+async fn watch(file: &File, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
+    let failed =
+        |e: &(dyn std::error::Error + 'static)| Failure::from_error("cannot draw on the terminal", e);
+    let screen = Screen::enter().map_err(|e| failed(&e))?;
+    let mut resized = signal(SignalKind::window_change()).map_err(|e| failed(&e))?;
+    let colour = takes_colour(&std::io::stdout());
+    let (mut keys, mut ticks) = (screen.keys(), interval(PERIOD));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut moments, mut speeds) = (BTreeMap::<String, Moments>::new(), Speeds::new());
+    let mut report = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.token.cancelled() => break,
+            Some(key) = keys.recv() => if matches!(key, b'q' | b'Q' | 0x1b) { break },
+            _ = resized.recv() => {}
+            _ = ticks.tick() => {
+                let answers = answers(file).await;
+                for link in file.links.values() {
+                    let (counted, _) = counted(file, link, &answers, unix_time());
+                    let moments = moments.entry(link.name.clone()).or_default();
+                    moments.add(counted);
+                    let samples = speeds.entry(link.name.clone()).or_default();
+                    samples.push(moments.rate(|c| c.rows));
+                    let old = samples.len().saturating_sub(SAMPLES);
+                    samples.drain(..old);
+                }
+                report = Some(merge(file, &answers));
+            }
+        }
+        let (columns, rows) = screen.size();
+        if let Some(report) = &report {
+            screen
+                .draw(&view::view(report, &speeds, Look { columns, rows, colour }))
+                .map_err(|e| failed(&e))?;
+        }
+    }
+    Ok(report.as_ref().map_or(ExitCode::SUCCESS, exit_code))
+}
+
+fn exit_code(report: &SyncReport) -> ExitCode {
+    if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn print(report: &SyncReport, json: bool, watch: bool) -> Result<(), Failure> {
@@ -57,8 +111,7 @@ fn print(report: &SyncReport, json: bool, watch: bool) -> Result<(), Failure> {
         (false, _) => table::render(report),
     };
     let mut out = std::io::stdout().lock();
-    let clear = if watch && !json && out.is_terminal() { CLEAR } else { "" };
-    write!(out, "{clear}{text}").and_then(|()| out.flush()).map_err(|e| failed(&e))
+    write!(out, "{text}").and_then(|()| out.flush()).map_err(|e| failed(&e))
 }
 
 /// Asks every process of the file, all at once, and puts the answers together.
