@@ -1,7 +1,13 @@
 //! Logs: on standard error, as text for people or as JSON for programs.
+//!
+//! One line per change of state. No line holds a value of a row ([`redact`]) or a secret, and what goes wrong again and
+//! again is held back ([`repeats`]).
+
+mod redact;
+mod repeats;
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 
 use clap::{Args, ValueEnum};
 use tracing::{Event, Subscriber};
@@ -10,7 +16,10 @@ use tracing_subscriber::fmt::format::{self, Format, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::command::takes_colour;
 use crate::failure::Failure;
+use redact::redact;
+use repeats::Repeats;
 
 /// How to log.
 #[derive(Clone, Debug, Args)]
@@ -64,14 +73,15 @@ pub(crate) fn start(options: &LogOptions, speaker: Speaker) -> Result<(), Failur
     let filter =
         EnvFilter::try_new(level).map_err(|e| Failure::usage(format!("not a log level: {level}: {e}")))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let colour = takes_colour(&io::stderr());
     let started = match options.log_format {
         LogFormat::Text => logs
-            .with_ansi(io::stderr().is_terminal())
-            .event_format(Named { name: speaker.name, format: Text(format::format()) })
+            .with_ansi(colour)
+            .event_format(Named::new(speaker.name, Text(format::format().with_ansi(colour))))
             .try_init(),
         LogFormat::Json => logs
             .fmt_fields(JsonFields::new())
-            .event_format(Named { name: speaker.name, format: Json(format::json().flatten_event(true)) })
+            .event_format(Named::new(speaker.name, Json(format::json().flatten_event(true))))
             .try_init(),
     };
     started.map_err(|e| Failure::failed(format!("cannot start logging: {e}")))
@@ -81,6 +91,13 @@ pub(crate) fn start(options: &LogOptions, speaker: Speaker) -> Result<(), Failur
 struct Named<F> {
     name: String,
     format: F,
+    repeats: Repeats,
+}
+
+impl<F> Named<F> {
+    fn new(name: String, format: F) -> Self {
+        Self { name, format, repeats: Repeats::default() }
+    }
 }
 
 /// For people: the name stands before the line.
@@ -100,8 +117,12 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        write!(out, "[{}] ", self.name)?;
-        self.format.0.format_event(context, out, event)
+        let Some(held) = self.repeats.shall(event) else { return Ok(()) };
+        let mut line = String::new();
+        self.format.0.format_event(context, Writer::new(&mut line), event)?;
+        let line = redact(line.trim_end());
+        let repeated = if held > 0 { format!(" repeated={held}") } else { String::new() };
+        writeln!(out, "[{}] {line}{repeated}", self.name)
     }
 }
 
@@ -116,11 +137,14 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        let Some(held) = self.repeats.shall(event) else { return Ok(()) };
         let mut object = String::new();
         self.format.0.format_event(context, Writer::new(&mut object), event)?;
+        let object = redact(&object);
+        let repeated = if held > 0 { format!("\"repeated\":{held},") } else { String::new() };
         let name = serde_json::Value::from(self.name.as_str());
         match object.strip_prefix('{') {
-            Some(rest) => write!(out, "{{\"process\":{name},{rest}"),
+            Some(rest) => write!(out, "{{\"process\":{name},{repeated}{rest}"),
             None => out.write_str(&object),
         }
     }
