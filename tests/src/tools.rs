@@ -84,6 +84,26 @@ pub(crate) async fn npm_package(name: &str, version: &str) -> PathBuf {
     finished
 }
 
+/// A folder of the cache with these packages of Python, each with its version; it is also their `PYTHONPATH`.
+pub async fn pip_packages(name: &str, packages: &[&str]) -> PathBuf {
+    let finished = cache().join(format!("pip-{name}-{}", packages.join("-").replace("==", "-")));
+    if finished.is_dir() {
+        return finished;
+    }
+    fs::create_dir_all(cache()).expect("the cache folder can be made");
+    let making =
+        tempfile::Builder::new().prefix("making-pip-").tempdir_in(cache()).expect("a folder in the cache");
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+        .arg(making.path());
+    let said = Finished::of_command(pip.args(packages), INSTALL).await;
+    assert_eq!(said.code, 0, "{name} can't be installed; is a package registry reachable? {said}");
+    if fs::rename(making.path(), &finished).is_err() {
+        assert!(finished.is_dir(), "can't move into {}", finished.display());
+    }
+    finished
+}
+
 /// Debian's node can't be unpacked elsewhere: it is installed where it is missing and that is allowed.
 async fn node_is_there() {
     if Command::new("npm").arg("--version").output().is_ok_and(|said| said.status.success()) {

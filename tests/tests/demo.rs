@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use harness::{Finished, TwinlogProcess, take_slot, twinlog, until};
+use harness::{Browser, Finished, TwinlogProcess, take_slot, twinlog, until};
 
 /// Servers started, writers stopped, everything equal: with room for a machine that does more at the same time.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -38,6 +38,7 @@ async fn an_interrupted_demo_leaves_no_process_and_no_folder_behind() {
         }
     })
     .await;
+    the_page_shows_both_regions_alive(&demo).await;
     demo.signal("INT");
     let what = "the demo ends after Ctrl-C";
     until(what, Duration::from_secs(30), async || demo.ended().map(drop).ok_or("it runs".into())).await;
@@ -49,6 +50,22 @@ async fn an_interrupted_demo_leaves_no_process_and_no_folder_behind() {
     let left: Vec<_> =
         fs::read_dir(folder.path()).expect("the folder").map(|e| e.expect("an entry").file_name()).collect();
     assert_eq!(left, ["demo.log"]);
+}
+
+/// The demo has said where its console is before anything ran, and the page shows a link each way that runs.
+async fn the_page_shows_both_regions_alive(demo: &TwinlogProcess) {
+    let log = demo.log();
+    let (url, links) = (log.find("console: http://127.0.0.1:"), log.find("writing"));
+    assert!(url.is_some_and(|url| links.is_none_or(|links| url < links)), "{log}");
+    let url = log[url.unwrap_or_default()..].split_whitespace().nth(1).unwrap_or_default().to_owned();
+    let mut page = Browser::start((1000, 800), "light").await;
+    page.open(&url).await;
+    page.wait("#verdict", "All regions are in step").await;
+    page.wait_for("document.querySelectorAll('.picture .link.ok .flow').length === 2").await;
+    // From the first request on: ten seconds are the promise, for a person who waits.
+    let took = page.eval("performance.now()").await;
+    assert!(took.as_f64().is_some_and(|ms| ms < 10_000.0), "it took {took} ms");
+    assert_eq!(page.complaints().await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

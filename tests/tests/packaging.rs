@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Finished, twinlog};
+use harness::{Finished, pip_packages, twinlog};
 
 const SHORT: Duration = Duration::from_secs(60);
 const UNITS: [(&str, &str); 2] = [("twinlog-relay", "eu"), ("twinlog-applier", "eu-us")];
@@ -111,5 +111,72 @@ async fn systemd_takes_the_units_and_finds_them_sealed_off() {
         let security = security.output().expect("systemd-analyze runs");
         let said = String::from_utf8_lossy(&security.stdout).into_owned();
         assert!(security.status.success(), "{name}: {said}");
+    }
+}
+
+/// A file of what is packaged.
+fn packaged(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name)
+}
+
+/// Checks by schemas that come with these packages of Python: nothing is asked from elsewhere.
+const LINTERS: [&str; 3] = ["yamllint==1.38.0", "check-jsonschema==0.39.0", "kubernetes-validate==1.37.0"];
+
+/// Runs one of the linters on a file.
+async fn lint(program: &[&str], file: &Path) {
+    let folder = pip_packages("linters", &LINTERS).await;
+    let mut command = Command::new(program[0]);
+    let path = std::env::join_paths([folder.join("bin"), PathBuf::from("/usr/bin"), PathBuf::from("/bin")]);
+    command.env("PYTHONPATH", &folder).env("PATH", path.expect("a path"));
+    let said = Finished::of_command(command.args(&program[1..]).arg(file), SHORT).await;
+    assert_eq!(said.code, 0, "{} on {}: {said}", program.join(" "), file.display());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_and_manifests_are_well_formed_and_run_commands_that_are_understood() {
+    let (compose, kubernetes) = (packaged("docker/compose.yaml"), packaged("kubernetes/twinlog.yaml"));
+    let rules = "{extends: default, rules: {line-length: disable, braces: {max-spaces-inside: 1}, document-start: disable, truthy: disable}}";
+    for file in [&compose, &kubernetes] {
+        lint(&["python3", "-m", "yamllint", "--strict", "-d", rules], file).await;
+    }
+    lint(&["python3", "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"], &compose).await;
+    lint(&["python3", "-m", "kubernetes_validate", "--strict"], &kubernetes).await;
+    // Every command line in them is understood as far as the file, which is not there.
+    let mut lines = 0;
+    for file in [&compose, &kubernetes] {
+        let text = std::fs::read_to_string(file).expect("it can be read");
+        for list in text.lines().filter_map(|l| l.split_once("[\"").map(|(_, rest)| rest)) {
+            let args: Vec<&str> = list.trim_end_matches(']').trim_end_matches('"').split("\", \"").collect();
+            if !["relay", "applier", "console"].contains(&args[0]) {
+                continue;
+            }
+            let args: Vec<&str> =
+                args.iter().map(|a| if a.ends_with(".toml") { "no-such-file.toml" } else { a }).collect();
+            Finished::of(&args, SHORT).await.assert_failed(2, &["no-such-file.toml"]);
+            lines += 1;
+        }
+    }
+    assert_eq!(lines, 7);
+}
+
+#[tokio::test]
+async fn the_file_of_the_two_servers_to_try_reads_well_and_names_what_compose_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["twinlog.toml", "password"] {
+        std::fs::copy(packaged("docker").join(name), folder.path().join(name)).expect("it can be copied");
+    }
+    let file = folder.path().join("twinlog.toml");
+    // Read whole: what fails is that nothing runs.
+    let said = Finished::of(&["status", "--json", "-c", &file.to_string_lossy()], SHORT).await;
+    assert_eq!(said.code, 1, "{said}");
+    let compose = std::fs::read_to_string(packaged("docker/compose.yaml")).expect("it can be read");
+    for (kind, names) in [("--region", ["eu", "us"]), ("--link", ["eu-us", "us-eu"])] {
+        for name in names {
+            assert!(
+                compose.contains(&format!("\"{kind}\", \"{name}\""))
+                    && said.out.contains(&format!("\"{name}\"")),
+                "{name}"
+            );
+        }
     }
 }

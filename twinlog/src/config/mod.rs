@@ -28,8 +28,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use convert::{
-    applier_config, attach_config, conflict_rules, links_from, names, objects, region_with_relay, relay_config,
-    verify_config,
+    applier_config, attach_config, conflict_rules, links_from, names, objects, region_with_relay,
+    relay_config, verify_config,
 };
 pub use fault::{Fault, Faults};
 pub use file::{

@@ -34,7 +34,9 @@ use twinlog::config::File;
 
 use crate::failure::Failure;
 use hub::Hub;
+pub(crate) use rates::Moments;
 use server::Listener;
+pub(crate) use snapshot::counted;
 
 /// Where it listens unless told otherwise.
 pub(crate) const USUAL: &str = "127.0.0.1:7490";

@@ -4,23 +4,23 @@ use std::collections::VecDeque;
 
 /// What a link has counted at one moment; a number that nobody could tell is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     /// Unix time in seconds.
-    pub(super) at: f64,
-    pub(super) transactions: Option<u64>,
-    pub(super) rows: Option<u64>,
-    pub(super) bytes: Option<u64>,
-    pub(super) echo: Option<u64>,
-    pub(super) conflicts: Option<u64>,
+    pub(crate) at: f64,
+    pub(crate) transactions: Option<u64>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) echo: Option<u64>,
+    pub(crate) conflicts: Option<u64>,
 }
 
 /// The last few moments of a link.
 #[derive(Debug, Default)]
-pub(super) struct Moments(VecDeque<Counted>);
+pub(crate) struct Moments(VecDeque<Counted>);
 
 impl Moments {
     /// Adds one; as many are kept as a rate is taken over.
-    pub(super) fn add(&mut self, counted: Counted) {
+    pub(crate) fn add(&mut self, counted: Counted) {
         const KEPT: usize = super::history::LOOKS as usize + 1;
         self.0.push_back(counted);
         while self.0.len() > KEPT {
@@ -29,7 +29,7 @@ impl Moments {
     }
 
     /// What one of the numbers grew by a second; absent where it was not told, or began anew with its process.
-    pub(super) fn rate(&self, of: impl Fn(&Counted) -> Option<u64>) -> Option<f64> {
+    pub(crate) fn rate(&self, of: impl Fn(&Counted) -> Option<u64>) -> Option<f64> {
         let (first, last) = (self.0.front()?, self.0.back()?);
         let seconds = last.at - first.at;
         let grown = of(last)?.checked_sub(of(first)?)?;

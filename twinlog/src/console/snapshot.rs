@@ -42,7 +42,7 @@ pub(super) fn take(hub: &Hub, answers: &Answers, moments: &BTreeMap<String, Mome
 }
 
 /// What a link has counted, and how far it is behind.
-pub(super) fn counted(file: &File, link: &Link, answers: &Answers, at: f64) -> (Counted, Option<f64>) {
+pub(crate) fn counted(file: &File, link: &Link, answers: &Answers, at: f64) -> (Counted, Option<f64>) {
     let mut counted = Counted { at, ..Counted::default() };
     let mut lag = None;
     if let Some(status) = answers.applier(&link.name) {

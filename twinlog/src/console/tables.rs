@@ -1,7 +1,7 @@
 //! What tables a region has, and how one is made: for the form of a new link.
 
 use serde_json::{Value, json};
-use twinlog::config::{File, verify_config};
+use twinlog::config::{File, names, verify_config};
 use wire::{Connection, RowRef};
 
 use super::actions::Refusal;
@@ -38,8 +38,8 @@ pub(super) async fn structure(file: &File, from: &str, to: &str, table: &str) ->
     let name = |full: &str| full.split_once('.').map(|(d, t)| (d.to_owned(), t.to_owned()));
     let source = name(table).ok_or_else(|| Refusal::bad(format!("write database.table, not {table}")))?;
     let link = file.links.values().find(|l| l.from == from && l.to == to);
-    let renamed = link.and_then(|l| l.rename.get(table)).map_or(table, String::as_str);
-    let target = name(renamed).ok_or_else(|| Refusal::bad(format!("write database.table, not {renamed}")))?;
+    let renamed = link.and_then(|link| names(link).there(&source.0, &source.1));
+    let target = renamed.unwrap_or_else(|| source.clone());
     let made = show_create(file, from, &source).await?;
     let made = made.ok_or_else(|| Refusal::bad(format!("region {from} has no table {table}")))?;
     let create = match made.split_once(&quoted(&source.1)) {

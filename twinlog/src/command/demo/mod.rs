@@ -1,7 +1,7 @@
 //! `twinlog demo`: two throw-away MySQL servers kept in step while a small shop sells in both regions.
 //!
 //! ```text
-//! MySQL found or fetched ─▶ two servers, shop schema ─▶ relays and appliers ─▶ writers for N seconds
+//! MySQL found or fetched ─▶ two servers, shop schema ─▶ console, relays and appliers ─▶ writers for N seconds
 //!   ─▶ writers stop ─▶ wait until both sides are equal ─▶ checksums side by side ─▶ exit 0 (1 if they differ)
 //! ```
 //!
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::DemoArgs;
 use crate::command::status::gather;
+use crate::console::Console;
 use crate::failure::Failure;
 use crate::logging::LogOptions;
 use crate::shutdown::Shutdown;
@@ -44,6 +45,9 @@ pub(crate) async fn run(args: DemoArgs, logging: &LogOptions) -> Result<ExitCode
     let shutdown = Shutdown::on_signals(&mut tasks)?;
     let stage = Stage::set_up(&shutdown).await?;
     let children = super::up::children(stage.file(), &[], logging)?;
+    let console = Console::bind(stage.file(), None).await?;
+    println!("console: {}", console.url());
+    tasks.spawn(console.serve(shutdown.token.child_token()));
     let (output, processes) = (Output::File(stage.log()), shutdown.clone());
     let mut supervised = JoinSet::new();
     supervised.spawn(async move { supervise(children, output, &processes).await });
@@ -63,6 +67,7 @@ pub(crate) async fn run(args: DemoArgs, logging: &LogOptions) -> Result<ExitCode
     };
     shutdown.token.cancel();
     while supervised.join_next().await.is_some() {}
+    tasks.shutdown().await;
     match result {
         Ok(equal) => Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(1) }),
         Err(failure) => {

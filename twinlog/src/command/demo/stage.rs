@@ -95,7 +95,7 @@ impl Stage {
                 &format!("             (any client: user root without password on {})\n", server.address());
         }
         text + &format!(
-            "  status:    twinlog status -c {}\n  log:       {}",
+            "  status:    twinlog status -c {} --watch\n  log:       {}",
             self.file.path.display(),
             self.log().display()
         )

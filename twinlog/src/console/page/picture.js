@@ -115,7 +115,7 @@ function bend(from, to) {
   const start = edge(from, middle);
   const end = edge(to, middle);
   const turn = (Math.atan2(end.y - middle.y, end.x - middle.x) * 180) / Math.PI;
-  return { d: `M${start.x} ${start.y} Q${middle.x} ${middle.y} ${end.x} ${end.y}`, end, turn, ...on(start, middle, end, 0.34) };
+  return { d: `M${start.x} ${start.y} Q${middle.x} ${middle.y} ${end.x} ${end.y}`, end, turn, ...on(start, middle, end, 0.62) };
 }
 
 /** A point of the bow. */
