@@ -48,7 +48,7 @@ pub struct Status {
     pub last_progress: f64,
     /// What metrics are made of besides.
     #[serde(skip)]
-    pub measures: Measures,
+    pub measures: Box<Measures>,
     /// Transactions left out because their origin is the target.
     pub echo_dropped: u64,
     /// Transactions left out because nothing in them is in step.

@@ -288,7 +288,7 @@ mod tests {
             lag_seconds: 1.5,
             lag_transactions: Some(4),
             load: Some(LoadStatus { rows_done: 5, rows_estimated: 9, ..LoadStatus::default() }),
-            measures: measures(),
+            measures: Box::new(measures()),
             ..applier::Status::default()
         };
         let report = Report { sync: "sh\"op".into(), pid: 1, status: ProcessStatus::Applier(status) };

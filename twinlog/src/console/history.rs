@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 /// Between two points, in looks (one a second).
-pub(super) const LOOKS: u64 = 5;
+pub(super) const LOOKS: usize = 5;
 
 /// Batches kept: an hour.
 const KEPT: usize = 3600 / 5;

@@ -21,7 +21,7 @@ pub(crate) struct Moments(VecDeque<Counted>);
 impl Moments {
     /// Adds one; as many are kept as a rate is taken over.
     pub(crate) fn add(&mut self, counted: Counted) {
-        const KEPT: usize = super::history::LOOKS as usize + 1;
+        const KEPT: usize = super::history::LOOKS + 1;
         self.0.push_back(counted);
         while self.0.len() > KEPT {
             self.0.pop_front();

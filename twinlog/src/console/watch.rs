@@ -24,7 +24,7 @@ pub(super) async fn run(hub: Arc<Hub>, end: CancellationToken) {
     let mut moments: BTreeMap<String, Moments> = BTreeMap::new();
     // The largest lag of each link since the last point.
     let mut lags: BTreeMap<String, Option<f64>> = BTreeMap::new();
-    for look in 0_u64.. {
+    for look in 0_usize.. {
         tokio::select! {
             biased;
             () = end.cancelled() => return,
