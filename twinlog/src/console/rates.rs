@@ -47,10 +47,10 @@ mod tests {
     fn a_rate_is_taken_over_the_last_seconds_and_a_restart_has_none() {
         let mut moments = Moments::default();
         let rows = |moments: &Moments| moments.rate(|c| c.rows);
-        for second in 0..20 {
+        for second in 0..20_u32 {
             moments.add(Counted {
                 at: f64::from(second),
-                rows: Some(10 * second as u64),
+                rows: Some(10 * u64::from(second)),
                 ..Counted::default()
             });
         }
