@@ -19,6 +19,7 @@ use crate::config::Conflicts;
 use crate::conflict::owned;
 use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
+use crate::conflict::weights::Weights;
 use crate::group::{Group, Member};
 use crate::lanes::Lanes;
 use crate::mark::Mark;
@@ -54,6 +55,8 @@ pub(crate) struct Applier {
     pub(crate) window: Option<SharedWindow>,
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
+    /// By what texts in keys are compared.
+    pub(crate) weights: Weights,
     /// Transactions that wait for a person, or have an answer: done row by row.
     open: Vec<Gtid>,
     /// GTIDs of this session's own transactions, as far as the window has not read them.
@@ -115,6 +118,7 @@ impl Applier {
             conflicts: tools.conflicts,
             window: tools.window,
             owners: tools.owners,
+            weights: Weights::new(tools.collations.clone()),
             collations: tools.collations,
             open: tools.open,
             own: GtidSet::new(),
@@ -166,11 +170,11 @@ impl Applier {
     }
 
     /// Would a group go to its end by itself, as far as is known before it is tried?
-    pub(crate) fn goes_smoothly(&self, group: &Group) -> Result<bool, Error> {
+    pub(crate) async fn goes_smoothly(&mut self, group: &Group) -> Result<bool, Error> {
         if group.members().iter().any(|m| m.largest_event() > self.largest_event) {
             return Ok(false);
         }
-        match self.known_collisions(group) {
+        match self.known_collisions(group).await {
             Ok(known) => Ok(known.is_empty()),
             Err(Failure::Fatal(error)) => Err(error),
             Err(_) => Ok(true),
@@ -182,7 +186,7 @@ impl Applier {
         if let Some(at) = group.members().iter().position(|m| m.largest_event() > self.largest_event) {
             return self.apply_up_to(group, at).await;
         }
-        let known = match self.known_collisions(&group) {
+        let known = match self.known_collisions(&group).await {
             Ok(known) => known,
             Err(Failure::Fatal(error)) => return Err(error),
             Err(_) => Vec::new(),
@@ -225,8 +229,8 @@ impl Applier {
     }
 
     /// Members that are to be done row by row, as far as that is known before the group is tried.
-    fn known_collisions(&self, group: &Group) -> Result<Vec<usize>, Failure> {
-        let mut known = self.collisions(group)?;
+    async fn known_collisions(&mut self, group: &Group) -> Result<Vec<usize>, Failure> {
+        let mut known = self.collisions(group).await?;
         if !self.open.is_empty() {
             let waits = |m: &Member| self.open.contains(&m.gtid);
             known.extend(group.members().iter().enumerate().filter(|(_, m)| waits(m)).map(|(i, _)| i));
@@ -281,7 +285,8 @@ impl Applier {
     /// One attempt: all of the group and its checkpoint are committed, or nothing.
     async fn attempt(&mut self, group: &Group) -> Result<(), Failure> {
         let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
-        let around = Around { fence: self.fence(&covers, &mark), questions: self.questions(&tables) };
+        let fence = self.fence(&covers, &mark);
+        let around = self.around(group, fence, &tables).map_err(Failure::Fatal)?;
         let answers = self.owner.apply(&mut self.connection, group, &around).await?;
         if let Err(failure) = self.judge(group, &tables, &answers).await {
             self.rollback().await.map_err(Failure::Fatal)?;
@@ -324,6 +329,17 @@ impl Applier {
         self.progress.applied(members.iter().map(|m| (m.committed_at, &m.rows)));
         let committed_at = members.last().map_or(0, |m| m.committed_at);
         self.committed(covers, mark, members.len() as u64, rows, committed_at)
+    }
+
+    /// What goes around a group's rows.
+    pub(crate) fn around(
+        &self,
+        group: &Group,
+        fence: String,
+        tables: &[Arc<TargetTable>],
+    ) -> Result<Around, Error> {
+        let below = self.cascade_questions(group)?;
+        Ok(Around { fence, below, questions: self.questions(tables) })
     }
 
     /// What is asked under a group's locks: the definition of each of its tables, and where conflicts are looked for

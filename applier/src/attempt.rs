@@ -32,6 +32,9 @@ pub(crate) struct Owner {
 pub(crate) struct Around {
     /// The statement that moves the checkpoint, or fails.
     pub(crate) fence: String,
+    /// What is asked before the rows: whether foreign keys would take rows of the target alone along, each with the
+    /// member of the group that would.
+    pub(crate) below: Vec<(usize, String)>,
     /// What is asked behind the rows, under the locks of the transaction.
     pub(crate) questions: Vec<String>,
 }
@@ -51,12 +54,22 @@ impl Owner {
         let questions: Vec<&[u8]> = around.questions.iter().map(String::as_bytes).collect();
         let mut chunks = group.statements(self.max_event_bytes).peekable();
         let first = chunks.next().transpose().map_err(malformed)?.unwrap_or_default();
-        let mut statements: Vec<&[u8]> = vec![b"BEGIN", around.fence.as_bytes(), &first];
-        if chunks.peek().is_none() {
+        let mut statements: Vec<&[u8]> = vec![b"BEGIN", around.fence.as_bytes()];
+        statements.extend(around.below.iter().map(|(_, question)| question.as_bytes()));
+        statements.push(&first);
+        let in_one = chunks.peek().is_none();
+        if in_one {
             statements.extend(&questions);
-            return Ok(self.run_fenced(connection, &statements).await?.split_off(3));
         }
-        self.run_fenced(connection, &statements).await?;
+        let mut answers = self.run_fenced(connection, &statements).await?.split_off(2);
+        let take = around.would_take(&answers);
+        if !take.is_empty() {
+            rollback(connection).await.map_err(Failure::Fatal)?;
+            return Err(Failure::Collides(take));
+        }
+        if in_one {
+            return Ok(answers.split_off(around.below.len() + 1));
+        }
         drop(first);
         for chunk in chunks {
             // One that can't be made leaves a transaction open: the session ends with the link's round.
@@ -119,6 +132,17 @@ impl Owner {
                 Err(Failure::Fatal(Error::target("applying a group")(source)))
             }
         }
+    }
+}
+
+impl Around {
+    /// The members for which rows were found, by the answers behind the fence's.
+    fn would_take(&self, answers: &[Answer]) -> Vec<usize> {
+        let found = |answer: &Answer| matches!(answer, Answer::Rows(rows) if !rows.rows.is_empty());
+        let hits = self.below.iter().zip(answers).filter(|(_, answer)| found(answer));
+        let mut members: Vec<usize> = hits.map(|((member, _), _)| *member).collect();
+        members.dedup();
+        members
     }
 }
 

@@ -10,10 +10,11 @@ use binlog::row::{Column, TableMap};
 use binlog::{Event, Gtid};
 use wire::{Answer, Connection, ResultSet};
 
-use crate::collations::Collations;
+use crate::cascades::Cascade;
+use crate::collations::{Collations, Folding};
 use crate::conflict::key::TableKeys;
 use crate::definition::{Shape, describe, difference};
-use crate::{Error, sql, unique_keys};
+use crate::{Error, cascades, sql, unique_keys};
 
 /// A table of the target, as a group was checked against it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct TargetTable {
     pub(crate) create: String,
     /// Its unique keys, as they lie in row images.
     pub(crate) keys: TableKeys,
+    /// Foreign keys by which its changes change other rows.
+    pub(crate) cascades: Vec<Cascade>,
     shapes: Vec<Shape>,
 }
 
@@ -139,6 +142,7 @@ impl Catalog {
         for _ in 0..ATTEMPTS {
             let (shapes, columns) = self.read_shapes(&map.database, &map.table).await?;
             let keys = unique_keys::read(&mut self.connection, &map.database, &map.table).await?;
+            let cascades = cascades::read(&mut self.connection, &map.database, &map.table).await?;
             let again = show_create(&mut self.connection, &map.database, &map.table).await?;
             if create == again {
                 let create = create.ok_or_else(missing)?;
@@ -149,6 +153,7 @@ impl Catalog {
                     table: map.table.clone(),
                     create,
                     keys,
+                    cascades,
                     shapes,
                 });
             }
@@ -157,12 +162,12 @@ impl Catalog {
         Err(Error::DefinitionChanged { table: format!("{}.{}", map.database, map.table) })
     }
 
-    /// The columns, and where each is with the collation that its texts are compared by.
+    /// The columns, and where each is, with how its values are folded in keys.
     async fn read_shapes(
         &mut self,
         database: &str,
         table: &str,
-    ) -> Result<(Vec<Shape>, HashMap<String, (usize, Option<u32>)>), Error> {
+    ) -> Result<(Vec<Shape>, HashMap<String, (usize, Folding)>), Error> {
         let query = format!(
             "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_OCTET_LENGTH, CHARACTER_SET_NAME, COLLATION_NAME \
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
@@ -177,8 +182,8 @@ impl Catalog {
             Some(Shape::of_target(&text(row, 0)?, &text(row, 1)?, octets, text(row, 3).as_deref()))
         };
         let place = |(i, row): (usize, &Row)| {
-            let collation = text(row, 4).and_then(|name| self.collations.compared(&name));
-            Some((text(row, 0)?.to_lowercase(), (i, collation)))
+            let folding = text(row, 4).map(|name| self.collations.folding_by_name(&name));
+            Some((text(row, 0)?.to_lowercase(), (i, folding.unwrap_or(Folding::Bytes))))
         };
         let places = rows.rows.iter().enumerate().filter_map(place).collect();
         Ok((rows.rows.iter().filter_map(shape).collect(), places))

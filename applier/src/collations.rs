@@ -11,6 +11,19 @@ use crate::Error;
 pub(crate) struct Collation {
     pub(crate) name: String,
     pub(crate) charset: String,
+    /// Trailing spaces count for nothing.
+    pub(crate) pads: bool,
+}
+
+/// How the values of a column are made equal that are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folding {
+    /// Bytes are equal.
+    Bytes,
+    /// Bytes are, without trailing spaces.
+    Unpadded { collation: u32 },
+    /// The server must tell.
+    Weights { collation: u32 },
 }
 
 /// All that a server has.
@@ -24,7 +37,8 @@ impl Collations {
     /// Asks a server.
     pub(crate) async fn read(connection: &mut Connection) -> Result<Self, Error> {
         let failed = Error::target("reading its collations");
-        let query = "SELECT ID AS id, COLLATION_NAME AS name, CHARACTER_SET_NAME AS charset \
+        let query = "SELECT ID AS id, COLLATION_NAME AS name, CHARACTER_SET_NAME AS charset, \
+            PAD_ATTRIBUTE AS pad \
             FROM information_schema.COLLATIONS";
         let rows = connection.query_rows(query).await.map_err(&failed)?;
         let mut all = Self::default();
@@ -32,7 +46,8 @@ impl Collations {
             let id = row.parse("id").map_err(&failed)?;
             let (name, charset) = (row.text("name").map_err(&failed)?, row.text("charset").map_err(&failed)?);
             all.by_name.insert(name.clone(), id);
-            all.by_id.insert(id, Collation { name, charset });
+            let pads = row.text("pad").map_err(&failed)? == "PAD SPACE";
+            all.by_id.insert(id, Collation { name, charset, pads });
         }
         Ok(all)
     }
@@ -46,14 +61,21 @@ impl Collations {
         self.get(id).map(|c| c.charset.as_str())
     }
 
-    /// The number of a collation under which texts are not compared byte by byte; `None` for the others.
-    pub(crate) fn compared(&self, name: &str) -> Option<u32> {
-        let is_binary = name == "binary" || name.ends_with("_bin");
-        self.by_name.get(name).copied().filter(|_| !is_binary)
+    /// How values under the collation of this name are folded; bytes where there is none.
+    pub(crate) fn folding_by_name(&self, name: &str) -> Folding {
+        self.by_name.get(name).map_or(Folding::Bytes, |id| self.folding(*id))
     }
 
     /// The same, by its number.
-    pub(crate) fn is_compared(&self, id: u32) -> bool {
-        self.get(id).is_some_and(|c| self.compared(&c.name).is_some())
+    pub(crate) fn folding(&self, collation: u32) -> Folding {
+        let Some(known) = self.get(collation) else { return Folding::Bytes };
+        // A space is one byte of this value, and no part of another character.
+        let plain = known.charset.starts_with("utf8") || matches!(known.charset.as_str(), "ascii" | "latin1");
+        match known.name.as_str() {
+            "binary" => Folding::Bytes,
+            name if !name.ends_with("_bin") || !plain => Folding::Weights { collation },
+            _ if known.pads => Folding::Unpadded { collation },
+            _ => Folding::Weights { collation },
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! What an applier is told.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use uuid::Uuid;
 use wire::ConnectOptions;
 
-use crate::{Detect, Objects, Policy};
+use crate::{Detect, Objects, Policy, verify};
 
 /// Everything one applier needs to know. Made by the command line from the configuration file.
 #[derive(Clone, Debug)]
@@ -42,6 +43,10 @@ pub struct Config {
     pub conflicts: Conflicts,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
     pub target_relay: Option<ConnectOptions>,
+    /// When its regions are compared beside it.
+    pub verify: Option<verify::Schedule>,
+    /// Where it puts what memory does not hold.
+    pub state_dir: PathBuf,
 }
 
 /// The rules for conflicts.

@@ -68,13 +68,12 @@ pub enum Error {
     /// The link was told to stop while it waited.
     #[error("stopped while it waited for the target's relay")]
     Stopped,
-    /// More keys were written in the target unseen by the source than the conflict window holds.
-    #[error("target: more than {keys} keys were written in region {region} that the source has not seen")]
-    WindowFull {
-        /// The target's region.
-        region: String,
-        /// How many the window holds.
-        keys: usize,
+    /// A file of the conflict window can't be read.
+    #[error("a file of the conflict window can't be read")]
+    WindowFile {
+        /// How it failed.
+        #[source]
+        source: std::io::Error,
     },
     /// The meta schema was written by another region: a restored copy.
     #[error("target: schema {schema} belongs to region {found}, and this link writes into {wanted}")]
@@ -285,13 +284,19 @@ impl Error {
         move |source| Self::Wire { server: "source", doing, source }
     }
 
+    /// Did the target's server refuse, or go away?
+    pub(crate) fn is_of_target(&self) -> bool {
+        matches!(self, Self::Wire { server: "target", .. })
+    }
+
     /// May the same thing go well when it is tried again?
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Wire { source, .. } => source.is_transient(),
             // A row can meet a lock, or a target that turns read-only.
             Self::Apply { source, .. } | Self::Ddl { source, .. } => source.is_transient(),
-            Self::RelayNotReady | Self::StreamEnded | Self::Stopped | Self::DefinitionChanged { .. } => true,
+            Self::RelayNotReady | Self::StreamEnded | Self::Stopped => true,
+            Self::DefinitionChanged { .. } | Self::WindowFile { .. } => true,
             _ => false,
         }
     }
@@ -332,11 +337,14 @@ impl Error {
                 "look at both rows with twinlog conflicts, then decide with twinlog conflicts resolve {id} \
                  --take source|target|skip"
             ),
+            Self::Apply { source, .. } | Self::Ddl { source, .. } if source.is_without_room() => {
+                "free some space for the target; the link goes on by itself then".into()
+            }
             Self::Apply { .. } => {
                 "make the row in the target what the change expects, then start the link again".into()
             }
-            Self::WindowFull { .. } => {
-                "bring the way back up to date first: what it has applied leaves the window".into()
+            Self::WindowFile { .. } => {
+                "look at the disk of state_dir; the window is built anew from the target's relay".into()
             }
             Self::RowTooLarge { bytes, .. } => format!(
                 "SET PERSIST max_allowed_packet = {} in the target, at least, then start the link again",

@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use wire::{Answer, Connection};
 
 use crate::apply::{Applier, Failure};
-use crate::attempt::{self, Around, Owner};
+use crate::attempt::{self, Owner};
 use crate::catalog::TargetTable;
 use crate::checkpoint::Checkpoint;
 use crate::conflict::window::Done;
@@ -162,13 +162,13 @@ impl Lanes {
     async fn begin_waiting(&mut self) -> Result<(), Error> {
         while let Some(work) = self.waiting.pop_front() {
             match work {
-                Work::Group(group) if self.applier.goes_smoothly(&group)? => {
+                Work::Group(group) if self.applier.goes_smoothly(&group).await? => {
                     let span = group.span();
                     if !self.may_begin(span) {
                         self.waiting.push_front(Work::Group(group));
                         return Ok(());
                     }
-                    self.begin(group, span);
+                    self.begin(group, span)?;
                 }
                 work if self.running.is_empty() => self.alone(work).await?,
                 work => {
@@ -192,17 +192,16 @@ impl Lanes {
     }
 
     /// Sends a group on its way.
-    fn begin(&mut self, group: Group, span: Option<Span>) {
+    fn begin(&mut self, group: Group, span: Option<Span>) -> Result<(), Error> {
         let Some(mut connection) = self.free.pop() else {
-            return self.waiting.push_front(Work::Group(group));
+            self.waiting.push_front(Work::Group(group));
+            return Ok(());
         };
         let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
         let done = self.applier.window.as_ref().map_or_else(Done::default, |window| window.done());
         self.ahead.set_done(done.clone());
-        let around = Around {
-            fence: self.ahead.statement(&covers, &mark),
-            questions: self.applier.questions(&tables),
-        };
+        let fence = self.ahead.statement(&covers, &mark);
+        let around = self.applier.around(&group, fence, &tables)?;
         self.ahead.committed(&covers, &mark);
         let number = self.next_number;
         self.next_number += 1;
@@ -212,6 +211,7 @@ impl Lanes {
             let outcome = Outcome::Applied(owner.apply(&mut connection, &group, &around).await);
             Ran { number, group, connection, outcome }
         });
+        Ok(())
     }
 
     /// Notes what a task has done.

@@ -9,6 +9,7 @@
 
 mod apply;
 mod attempt;
+mod cascades;
 mod catalog;
 mod checkpoint;
 mod collations;
@@ -45,6 +46,8 @@ pub mod verify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use verify::background::Background;
+
 pub use config::{Config, Conflicts, GroupLimits, TableRules};
 pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};
@@ -53,7 +56,7 @@ pub use measures::{Measures, RowCounts};
 pub use names::Names;
 pub use objects::{Objects, Operations};
 pub use source::window_name;
-pub use status::{LoadStatus, State, Status, StatusError, TableLoad};
+pub use status::{LoadStatus, State, Status, StatusError, TableLoad, WindowStatus};
 pub use tables::{PatternError, TablePatterns};
 
 /// An applier that is built: its target answers and fits.
@@ -98,12 +101,16 @@ impl Applier {
     ///
     /// The first error that trying again can't mend. Nothing is half done then: the checkpoint says what is.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let mut asking = JoinSet::new();
+        let mut beside = JoinSet::new();
         let end = shutdown.child_token();
-        asking.spawn(self.link.pulse(end.clone()));
+        beside.spawn(self.link.pulse(end.clone()));
+        if let Some(schedule) = self.link.verify() {
+            let background = Background::new(schedule, self.link.progress().clone());
+            beside.spawn(background.run(end.clone()));
+        }
         let done = self.link.run(shutdown).await;
         end.cancel();
-        while asking.join_next().await.is_some() {}
+        while beside.join_next().await.is_some() {}
         done
     }
 }

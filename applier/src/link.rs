@@ -33,6 +33,7 @@ use crate::pulse;
 use crate::source::{Attach, IN_FLIGHT, Source, Stream};
 use crate::status::{State, StatusError};
 use crate::target::{self, TargetFacts};
+use crate::verify::Schedule;
 use crate::{Config, Error};
 
 /// First wait before a link is tried again; doubled up to the last.
@@ -67,6 +68,11 @@ impl Link {
     pub(crate) fn pulse(&self, end: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (config, key) = (self.config.clone(), self.key.clone());
         pulse::run(move || Attach::to_source(&config, &key), self.progress.clone(), end)
+    }
+
+    /// When its regions are compared beside it.
+    pub(crate) fn verify(&self) -> Option<Schedule> {
+        self.config.verify.clone()
     }
 
     /// Checks what can be checked before the first round: the target's settings, privileges, meta schema.
@@ -167,6 +173,7 @@ impl Link {
         let collations = Arc::new(Collations::read(&mut catalog_session).await?);
         let catalog = Catalog::new(catalog_session, collations.clone());
         let (target_log, window) = self.watch_target(&checkpoint, &owners, &collations).await?;
+        self.progress.window(window.clone());
         let open = record::open(&mut connection, &meta.schema, &self.key, None).await?;
         let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
         let rules = Rules {
@@ -219,7 +226,7 @@ impl Link {
         for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
             behind.union_with(&applied);
         }
-        let window = SharedWindow::behind(behind, clock);
+        let window = SharedWindow::behind(behind, clock, config.state_dir.clone());
         let rules = follow::Rules {
             link: self.key.clone(),
             filter: Filter::new(config.objects.clone(), &config.meta_schema),

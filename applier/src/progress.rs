@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use binlog::{Gtid, GtidSet};
 
+use crate::conflict::shared::SharedWindow;
 use crate::count::Rows;
-use crate::status::{State, Status, StatusError};
+use crate::status::{State, Status, StatusError, WindowStatus};
+use crate::verify::VerifyStatus;
 
 /// An answer of the source about how far it is, older than this, is none: a few of the questions of `pulse` in a row.
 const STALE: f64 = 20.0;
@@ -40,6 +42,8 @@ struct Inner {
     waiting: u64,
     /// What the source had executed when the link attached: with that applied it has caught up.
     goal: GtidSet,
+    /// The conflict window of this round.
+    window: Option<SharedWindow>,
 }
 
 impl Progress {
@@ -64,8 +68,21 @@ impl Progress {
             if inner.asked_at + STALE < now() {
                 status.lag_transactions = None;
             }
+            status.window = inner.window.as_ref().map(|window| {
+                let size = window.size();
+                WindowStatus {
+                    keys: size.keys as u64,
+                    keys_in_files: size.in_files as u64,
+                    bytes: size.bytes as u64,
+                }
+            });
             status
         })
+    }
+
+    /// The conflict window of this round, if there is one.
+    pub(crate) fn window(&self, window: Option<SharedWindow>) {
+        self.with(|inner| inner.window = window);
     }
 
     /// The link is in this state now, for no reason beyond itself.
@@ -255,6 +272,11 @@ impl Progress {
     /// Groups committed since start.
     pub(crate) fn groups_committed(&self) -> u64 {
         self.with(|inner| inner.status.groups_committed)
+    }
+
+    /// What is known of the comparisons beside the link.
+    pub(crate) fn verify(&self, change: impl FnOnce(&mut VerifyStatus)) {
+        self.with(|inner| change(inner.status.verify.get_or_insert_default()));
     }
 
     pub(crate) fn ran_ddl(&self) {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::measures::Measures;
+use crate::verify::VerifyStatus;
 
 /// A link's state at one moment, as `status` shows it and the admin API serves it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -61,6 +62,12 @@ pub struct Status {
     /// How far the initial copy is, while there is one.
     #[serde(default)]
     pub load: Option<LoadStatus>,
+    /// The conflict window, where conflicts are found by rows.
+    #[serde(default)]
+    pub window: Option<WindowStatus>,
+    /// The comparisons of its regions, where it has `verify`.
+    #[serde(default)]
+    pub verify: Option<VerifyStatus>,
 }
 
 /// What a link does. Words of a fixed set: metrics and alarms name them.
@@ -148,6 +155,17 @@ impl StatusError {
             None => self.message.clone(),
         }
     }
+}
+
+/// The keys that were written in the target by transactions the source's region may not have seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// How many it holds.
+    pub keys: u64,
+    /// Those of them that are in files.
+    pub keys_in_files: u64,
+    /// Bytes of memory, about.
+    pub bytes: u64,
 }
 
 /// How far the initial copy is.

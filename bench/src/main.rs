@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod catch_up;
+mod link_latency;
 mod load;
 mod ratio;
 mod relay;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// A backlog of transactions: MySQL's own replica with 4 workers against relay and applier.
     CatchUp(catch_up::Options),
+    /// From a commit at the source to the same in the target: conflicts found by rows against by keys.
+    LinkLatency(link_latency::Options),
     /// The relay: pulling into its durable log against `mysqlbinlog --raw`, and serving from it.
     Relay(relay::Options),
     /// Comparing a table of two servers: chunks in one thread as pt-table-checksum has them against `twinlog verify`.
@@ -37,6 +40,7 @@ enum Command {
 async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::CatchUp(options) => catch_up::run(options).await,
+        Command::LinkLatency(options) => link_latency::run(options).await,
         Command::Relay(options) => relay::run(options).await,
         Command::Verify(options) => verify::run(options).await,
     };

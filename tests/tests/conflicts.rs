@@ -356,3 +356,59 @@ async fn command(pair: &Pair, words: &[&str]) -> String {
     assert_eq!(finished.code, 0, "{words:?}: {finished}");
     finished.out
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_has_a_policy_of_its_own_and_documents_are_readable_whatever_is_in_them() {
+    let own = "table = { \"shop.stock\" = { on_conflict = \"newest\" } }";
+    let pair = pair(&["on_conflict = \"overwrite\"", own], &["on_conflict = \"ignore\"", own]).await;
+    apart(&pair).await;
+    for region in [&pair.eu, &pair.us] {
+        region
+            .run_all(&[
+                "SET sql_log_bin = 0",
+                "CREATE TABLE shop.other (id INT PRIMARY KEY, d JSON)",
+                "INSERT INTO shop.other VALUES (1, NULL)",
+            ])
+            .await;
+    }
+    let document = "JSON_OBJECT('dec', CAST(1.50 AS DECIMAL(5,2)), 'date', DATE'2026-01-02', 'time', TIME'01:02:03', \
+        'at', TIMESTAMP'2026-01-02 03:04:05', 'bin', CAST(X'00FF' AS BINARY), 'big', 18446744073709551615, \
+        'low', -9223372036854775808, 'f', 1.5e0, 'yes', true, 'no', null, 's', 'é\"', 'l', JSON_ARRAY(1, JSON_ARRAY()))";
+    pair.eu
+        .run_all(&[
+            "UPDATE shop.stock SET n = 10 WHERE id = 1",
+            &format!("UPDATE shop.other SET d = {document} WHERE id = 1"),
+        ])
+        .await;
+    pair.us
+        .run_all(&[
+            "UPDATE shop.stock SET n = 20 WHERE id = 1",
+            "UPDATE shop.other SET d = '[]' WHERE id = 1",
+        ])
+        .await;
+    together(&pair);
+    // The later one, and the one that overwrites.
+    wait_conflicts(&pair, "us", &["changed target", "changed source"]).await;
+    wait_conflicts(&pair, "eu", &["changed source", "changed target"]).await;
+    pair.wait_in_step(SOON).await;
+    assert_eq!(rows(&pair, "eu").await[0], "1 one 20");
+    let at_eu = "SELECT CAST(local_row->'$.d' AS CHAR) FROM twinlog.conflict WHERE table_name = 'other'";
+    let at_us = "SELECT CAST(incoming_after->'$.d' AS CHAR) FROM twinlog.conflict WHERE table_name = 'other'";
+    // As the target reads its row, and as a row event has it.
+    let (local, incoming): (String, String) = (pair.eu.row(at_eu).await, pair.us.row(at_us).await);
+    for shown in [&local, &incoming] {
+        for part in [
+            "\"dec\": 1.5",
+            "2026-01-02\"",
+            "01:02:03",
+            "2026-01-02 03:04:05",
+            "AP8=",
+            "18446744073709551615",
+        ] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+        for part in ["-9223372036854775808", "\"yes\": true", "\"no\": null", "é\\\"", "[1, []]"] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+    }
+}

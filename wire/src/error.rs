@@ -26,9 +26,19 @@ impl ServerError {
         Self { code, sqlstate: sqlstate.into(), message: message.into() }
     }
 
+    /// Has the server no room: a full disk, or a tablespace that may not grow?
+    pub fn is_without_room(&self) -> bool {
+        // Disk full, table full; and errors that carry the system's own number for it, ENOSPC.
+        let says = |text: &str| self.message.contains(text);
+        matches!(self.code, 1021 | 1114) || says("errno: 28 ") || says("errno 28 ") || says("Got error 28 ")
+    }
+
     /// Whether the same command may succeed later with nothing mended: the server is full, going down,
     /// read-only for now, the session was killed, or a lock was in the way.
     pub fn is_transient(&self) -> bool {
+        if self.is_without_room() {
+            return true;
+        }
         matches!(
             self.code,
             1040 // too many connections
@@ -233,6 +243,10 @@ mod tests {
     #[test]
     fn a_read_only_server_is_worth_another_try_and_a_wrong_password_is_not() {
         assert!(Error::from(ServerError::new(1290, "HY000", "read only")).is_transient());
+        let full = "Error writing file (OS errno 28 - No space left on device)";
+        assert!(ServerError::new(1026, "HY000", full).is_without_room());
+        assert!(Error::from(ServerError::new(1114, "HY000", "The table is full")).is_transient());
+        assert!(!ServerError::new(1026, "HY000", "OS errno 280 - odd").is_transient());
         let refused = Error::Login {
             address: "h:1".into(),
             user: "u".into(),

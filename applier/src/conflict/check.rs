@@ -10,7 +10,7 @@ use std::time::Duration;
 use binlog::row::{RowsEvent, TableMap};
 use binlog::{EventKind, GtidSet};
 
-use super::key::ChangeKeys;
+use super::key::RowKey;
 use super::rules::Detect;
 use super::shared::SharedWindow;
 use crate::Error;
@@ -22,6 +22,8 @@ use crate::group::{Group, Member};
 const MOST_OWN: u64 = 1024;
 /// How long a group's locks are held for the window.
 const WITH_LOCKS: Duration = Duration::from_millis(500);
+/// Keys that are looked up together: the server is asked about the texts of all at once.
+const LOOKED_UP_AT_ONCE: usize = 20_000;
 /// How often a wait without locks looks around.
 const WITHOUT_LOCKS: Duration = Duration::from_millis(200);
 
@@ -43,7 +45,7 @@ impl Applier {
         if !window.reaches(&needed, WITH_LOCKS).await {
             return Err(Failure::WindowBehind(needed));
         }
-        let collide = self.collisions(group)?;
+        let collide = self.collisions(group).await?;
         if collide.is_empty() { Ok(()) } else { Err(Failure::Collides(collide)) }
     }
 
@@ -111,53 +113,67 @@ impl Applier {
     }
 
     /// Which members of a group change a row whose key the window holds unseen, by position.
-    pub(crate) fn collisions(&self, group: &Group) -> Result<Vec<usize>, Failure> {
+    pub(crate) async fn collisions(&mut self, group: &Group) -> Result<Vec<usize>, Failure> {
         let mut collide = Vec::new();
-        let Some(window) = &self.window else { return Ok(collide) };
-        for (i, member) in group.members().iter().enumerate() {
+        let Some(window) = self.window.clone() else { return Ok(collide) };
+        let (mut keys, members) = (Vec::new(), group.members());
+        for (i, member) in members.iter().enumerate() {
             let is_in_it =
                 |table: &Arc<TargetTable>| self.is_watched(table) && window.has_any_of(table.keys.buckets());
-            if !member.tables.iter().any(is_in_it) {
-                continue;
+            if member.tables.iter().any(is_in_it) {
+                keys_of(member, is_in_it, |key| keys.push((i, key))).map_err(Failure::Fatal)?;
             }
-            let is_unseen = |keys: &ChangeKeys| {
-                keys.identity
-                    .iter()
-                    .chain(&keys.unique)
-                    .any(|key| !window.unseen(key, &member.seen).is_empty())
-            };
-            if each_change(member, |table, keys| is_in_it(table) && is_unseen(&keys))
-                .map_err(Failure::Fatal)?
-            {
-                collide.push(i);
+            if keys.len() >= LOOKED_UP_AT_ONCE || i + 1 == members.len() {
+                self.look_up(&window, members, &mut keys, &mut collide).await.map_err(Failure::Fatal)?;
             }
         }
         Ok(collide)
     }
+
+    /// Looks keys up, each of a member by its position.
+    async fn look_up(
+        &mut self,
+        window: &SharedWindow,
+        members: &[Member],
+        keys: &mut Vec<(usize, RowKey)>,
+        collide: &mut Vec<usize>,
+    ) -> Result<(), Error> {
+        let lacking = self.weights.lacking(keys.iter().map(|(_, key)| key));
+        self.weights.learn(&mut self.connection, lacking).await?;
+        for (i, key) in keys.drain(..) {
+            if collide.last() != Some(&i)
+                && !window.unseen(&self.weights.key(&key), &members[i].seen)?.is_empty()
+            {
+                collide.push(i);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Looks at the keys of each row change until `found` says so.
-fn each_change(
+/// Hands over the keys of each row change in tables that are wanted.
+fn keys_of(
     member: &Member,
-    mut found: impl FnMut(&Arc<TargetTable>, ChangeKeys) -> bool,
-) -> Result<bool, Error> {
+    is_wanted: impl Fn(&Arc<TargetTable>) -> bool,
+    mut each: impl FnMut(RowKey),
+) -> Result<(), Error> {
     let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
     let mut maps: HashMap<u64, (TableMap, &Arc<TargetTable>)> = HashMap::new();
     for event in &member.events {
         let id = TableMap::id_of(event).unwrap_or(u64::MAX);
         if event.kind() == EventKind::TableMap {
             let map = TableMap::parse(event).map_err(malformed)?;
-            if let Some(table) = member.table(&map.database, &map.table) {
+            maps.remove(&id);
+            if let Some(table) = member.table(&map.database, &map.table).filter(|table| is_wanted(table)) {
                 maps.insert(id, (map, table));
             }
             continue;
         }
         let Some((map, table)) = maps.get(&id) else { continue };
         for change in RowsEvent::parse(event, map).map_err(malformed)?.changes() {
-            if found(table, table.keys.of(&change.map_err(malformed)?)) {
-                return Ok(true);
-            }
+            let keys = table.keys.of(&change.map_err(malformed)?);
+            keys.identity.into_iter().chain(keys.unique).for_each(&mut each);
         }
     }
-    Ok(false)
+    Ok(())
 }

@@ -16,12 +16,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wire::Connection;
 
-use super::key::{Key, TableKeys, UniqueKey};
+use super::key::{Key, RowKey, TableKeys, UniqueKey};
 use super::rules::{Effective, HybridClock};
 use super::seen::Follower;
 use super::shared::SharedWindow;
+use super::weights::Weights;
 use super::window::Writer;
-use crate::collations::Collations;
+use crate::collations::{Collations, Folding};
 use crate::filter::Filter;
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Delivery, stamps, xa_end};
@@ -30,12 +31,16 @@ use crate::source::{Attach, IN_FLIGHT, Source};
 use crate::transaction::{Body, Item, Transaction};
 use crate::{Error, unique_keys};
 
-/// The window's keys may take so much memory, about: 150 bytes each.
-const MOST_KEYS: usize = 8_000_000;
+/// Transactions that are put into the window together, and keys: the server is asked about the texts of all at once.
+const TOGETHER: usize = 256;
+const KEYS_TOGETHER: usize = 20_000;
 /// First and longest wait before the relay is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Places that could be acknowledged are kept this far apart.
 const ACKNOWLEDGE_STEP: u64 = 64 << 10;
+
+/// A block of the window is of so much of the log at most: what is not seen yet holds no more of it back.
+const BLOCK_OF_LOG: u64 = 64 << 20;
 
 /// What a reader of the target's log is told.
 pub(crate) struct Rules {
@@ -54,11 +59,31 @@ pub(crate) struct TargetLog {
     /// A session of its own, for the keys of tables.
     catalog: Connection,
     collations: Arc<Collations>,
+    weights: Weights,
     tables: HashMap<(String, String), Vec<UniqueKey>>,
     follower: Follower,
-    prepared: HashMap<String, (Gtid, Vec<Key>)>,
+    /// As it was when the window had all that it had taken.
+    settled: Follower,
+    prepared: HashMap<String, (Gtid, Vec<RowKey>)>,
     /// Where transactions of the target ended, until the window is done with them.
     ends: VecDeque<(Gtid, SourcePosition)>,
+    /// Where the window's open block began.
+    block_at: SourcePosition,
+}
+
+/// What is to be put into the window of one transaction.
+struct Taken {
+    /// Who wrote, and which keys; nobody where it is of no concern.
+    written: Option<(Writer, Vec<RowKey>)>,
+    /// What of the log is followed with it, and its clock there.
+    passed: GtidSet,
+    clock: u64,
+}
+
+impl Taken {
+    fn keys(&self) -> usize {
+        self.written.as_ref().map_or(0, |(_, keys)| keys.len())
+    }
 }
 
 impl TargetLog {
@@ -71,16 +96,20 @@ impl TargetLog {
         collations: Arc<Collations>,
     ) -> Self {
         let clock = HybridClock::at(window.done().clock);
+        let follower = Follower { clock, ..Follower::default() };
         Self {
             attach,
             rules,
             window,
             catalog,
+            weights: Weights::new(collations.clone()),
             collations,
             tables: HashMap::new(),
-            follower: Follower { clock, ..Follower::default() },
+            settled: follower.clone(),
+            follower,
             prepared: HashMap::new(),
             ends: VecDeque::new(),
+            block_at: SourcePosition::default(),
         }
     }
 
@@ -98,7 +127,8 @@ impl TargetLog {
                     Err(error) => error,
                 },
             };
-            if !error.is_transient() {
+            // Without its session in the target it can't go on; the link begins again with a new one.
+            if !error.is_transient() || error.is_of_target() {
                 return Err(error);
             }
             if self.window.followed() != before {
@@ -116,8 +146,10 @@ impl TargetLog {
 
     /// Reads until an error.
     async fn read(&mut self, after: &GtidSet) -> Result<(), Error> {
-        // What was prepared is sent again: its GTID is not among what was followed.
+        // What was prepared is sent again: its GTID is not among what was followed. What was taken and not put into
+        // the window is as well, and has the same time again.
         self.prepared.clear();
+        self.follower = self.settled.clone();
         let source = Source::connect(self.attach.clone()).await?;
         let stream = source.dump(after).await?;
         let (to, mut from) = mpsc::channel::<Delivery>(IN_FLIGHT);
@@ -131,7 +163,9 @@ impl TargetLog {
             tokio::select! {
                 biased;
                 delivery = from.recv() => match delivery {
-                    Some((Item::Transaction(t), _budget)) => self.take(*t, &origins).await?,
+                    Some((Item::Transaction(t), _budget)) => {
+                        self.take_some(*t, &mut from, &origins).await?;
+                    }
                     Some((Item::Format(_), _)) => {}
                     None => return reading.await,
                 },
@@ -145,7 +179,41 @@ impl TargetLog {
         }
     }
 
-    async fn take(&mut self, t: Transaction, origins: &Origins) -> Result<(), Error> {
+    /// Takes a transaction, and those behind it that have come already.
+    async fn take_some(
+        &mut self,
+        first: Transaction,
+        from: &mut mpsc::Receiver<Delivery>,
+        origins: &Origins,
+    ) -> Result<(), Error> {
+        let mut taken = vec![self.take(first, origins).await?];
+        let mut keys = taken[0].keys();
+        while taken.len() < TOGETHER && keys < KEYS_TOGETHER {
+            match from.try_recv() {
+                Ok((Item::Transaction(t), _budget)) => {
+                    let one = self.take(*t, origins).await?;
+                    keys += one.keys();
+                    taken.push(one);
+                }
+                Ok((Item::Format(_), _)) => {}
+                Err(_) => break,
+            }
+        }
+        let written = taken.iter().filter_map(|one| one.written.as_ref());
+        let lacking = self.weights.lacking(written.flat_map(|(_, keys)| keys));
+        self.weights.learn(&mut self.catalog, lacking).await?;
+        for one in taken {
+            if let Some((writer, keys)) = one.written {
+                let keys: Vec<Key> = keys.iter().map(|key| self.weights.key(key)).collect();
+                self.window.write(&writer, &keys);
+            }
+            self.window.follow(&one.passed, one.clock);
+        }
+        self.settled = self.follower.clone();
+        Ok(())
+    }
+
+    async fn take(&mut self, t: Transaction, origins: &Origins) -> Result<Taken, Error> {
         let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
         let ours = match &t.body {
             Body::Rows(events) | Body::Prepared { rows: events, .. } => {
@@ -173,17 +241,13 @@ impl TargetLog {
             // DDL under another region's GTID.
             None => None,
         };
-        let passed: GtidSet = self.write(&t, writer).await?;
-        self.window.follow(&passed, self.follower.clock.time());
-        if self.window.len() > MOST_KEYS {
-            return Err(Error::WindowFull { region: self.rules.link.to.clone(), keys: MOST_KEYS });
-        }
+        let taken = self.written(&t, writer).await?;
         self.note_end(t);
-        Ok(())
+        Ok(taken)
     }
 
-    /// Puts a transaction's keys into the window; gives what of the log is followed with it.
-    async fn write(&mut self, t: &Transaction, writer: Option<Writer>) -> Result<GtidSet, Error> {
+    /// A transaction's keys, and what of the log is followed with it.
+    async fn written(&mut self, t: &Transaction, writer: Option<Writer>) -> Result<Taken, Error> {
         let mut passed: GtidSet = [t.gtid.clone()].into_iter().collect();
         let keys = match &t.body {
             Body::Rows(events) | Body::CreateSelect { rows: events, .. } if writer.is_some() => {
@@ -193,25 +257,24 @@ impl TargetLog {
                 // Its rows are nobody's before XA COMMIT; a reader that begins anew is sent them again.
                 let keys = self.keys_of(&t.gtid, rows).await?;
                 self.prepared.insert(xid.clone(), (t.gtid.clone(), keys));
-                return Ok(GtidSet::new());
+                passed = GtidSet::new();
+                Vec::new()
             }
             Body::Statement(event) => match self.ended_xa(&t.gtid, event)? {
                 Some((gtid, keys)) => {
                     passed.insert(&gtid);
                     keys
                 }
-                None => return Ok(passed),
+                None => Vec::new(),
             },
-            _ => return Ok(passed),
+            _ => Vec::new(),
         };
-        if let Some(writer) = writer.filter(|_| !keys.is_empty()) {
-            self.window.write(writer, keys);
-        }
-        Ok(passed)
+        let written = writer.filter(|_| !keys.is_empty()).map(|writer| (writer, keys));
+        Ok(Taken { written, passed, clock: self.follower.clock.time() })
     }
 
     /// The rows of an XA transaction that a statement ends: its keys if it is committed, none if not.
-    fn ended_xa(&mut self, gtid: &Gtid, event: &Event) -> Result<Option<(Gtid, Vec<Key>)>, Error> {
+    fn ended_xa(&mut self, gtid: &Gtid, event: &Event) -> Result<Option<(Gtid, Vec<RowKey>)>, Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
         let query = Query::parse(event).map_err(malformed)?;
         let Some((xid, commits)) = xa_end(&query) else {
@@ -224,7 +287,7 @@ impl TargetLog {
     }
 
     /// The keys of every row changed in tables in step.
-    async fn keys_of(&mut self, gtid: &Gtid, events: &[Event]) -> Result<Vec<Key>, Error> {
+    async fn keys_of(&mut self, gtid: &Gtid, events: &[Event]) -> Result<Vec<RowKey>, Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
         let mut maps: HashMap<u64, (TableMap, TableKeys)> = HashMap::new();
         let mut keys = Vec::new();
@@ -258,13 +321,12 @@ impl TargetLog {
             let keys = unique_keys::read(&mut self.catalog, &map.database, &map.table).await?;
             self.tables.insert(name.clone(), keys);
         }
-        let columns: HashMap<String, (usize, Option<u32>)> = map
+        let folding = |id: Option<u32>| id.map_or(Folding::Bytes, |id| self.collations.folding(id));
+        let columns: HashMap<String, (usize, Folding)> = map
             .columns
             .iter()
             .enumerate()
-            .map(|(i, c)| {
-                (c.name.to_lowercase(), (i, c.collation.filter(|id| self.collations.is_compared(*id))))
-            })
+            .map(|(i, c)| (c.name.to_lowercase(), (i, folding(c.collation))))
             .collect();
         Ok(TableKeys::new((&map.database, &map.table), &self.tables[&name], |column| {
             columns.get(column).copied()
@@ -273,6 +335,12 @@ impl TargetLog {
 
     /// Remembers where a transaction ended: once the window is done with it, what lies before is no longer needed.
     fn note_end(&mut self, t: Transaction) {
+        if t.end.file != self.block_at.file
+            || t.end.position.saturating_sub(self.block_at.position) >= BLOCK_OF_LOG
+        {
+            self.window.begin_block();
+            self.block_at = t.end.clone();
+        }
         let is_far = self.ends.back().is_none_or(|(_, last)| {
             last.file != t.end.file || t.end.position.saturating_sub(last.position) >= ACKNOWLEDGE_STEP
         });

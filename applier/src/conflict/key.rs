@@ -1,13 +1,15 @@
 //! Keys of rows, folded: what two changes must share to be able to meet.
 //!
-//! Texts are equal by their collation, which only the server knows. A key is folded *at least as coarsely*: letters
-//! lose their case and a few share a class (`i j y`, `u v w`: equal at the first level in some languages), trailing
-//! spaces go, and a text with anything but printable ASCII matches every other of its index. What is equal only when
-//! folded is *in question*: whoever needs to know asks the server. Binary and `_bin` texts are taken as they are.
+//! Texts are equal by their collation, which only the server knows: `weights.rs` asks it for them. Everything else is
+//! equal where its bytes are. A folded key is 96 bits of a hash that is seeded anew in each process, so that nobody can
+//! write rows that collide on purpose; two keys of a billion in a window are taken for one with a chance of 1 in 10^11.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::OnceLock;
 
 use binlog::row::{Image, RowChange, Value};
+
+use crate::collations::Folding;
 
 /// A unique key of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,58 +51,80 @@ struct MappedKey {
 struct MappedPart {
     position: usize,
     prefix: Option<usize>,
-    /// The collation of a text that is compared by it; `None` where bytes decide.
-    collation: Option<u32>,
+    folding: Folding,
 }
 
-/// A row's value of one unique key.
+/// A row's value of one unique key, as the row has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowKey {
+    /// Which index of which table.
+    pub(crate) bucket: u64,
+    parts: Vec<RowPart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum RowPart {
+    Bytes(Vec<u8>),
+    Text(Text),
+}
+
+/// A text that is equal to others by its collation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Text {
+    pub(crate) collation: u32,
+    /// Only so many characters count.
+    pub(crate) prefix: Option<usize>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A key, folded: the same for all values that the index holds for equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     /// Which index of which table.
     pub(crate) bucket: u64,
-    /// Bucket and folded value, hashed; of no meaning when `any`.
-    pub(crate) folded: u128,
-    /// It can't be folded: it may equal every other of its bucket.
-    pub(crate) any: bool,
-    /// The values as they are, where texts are among them: equal when folded is not yet equal.
-    pub(crate) exact: Exact,
-}
-
-/// The values of a key as they are. Empty where bytes alone decide: what folds alike is equal then.
-pub(crate) type Exact = Vec<ExactPart>;
-
-/// One column's value in a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExactPart {
-    /// The bytes, cut to the key's prefix where it has one.
-    pub(crate) bytes: Vec<u8>,
-    /// Compared by this collation; `None` where bytes decide.
-    pub(crate) collation: Option<u32>,
+    /// Bucket and value, hashed.
+    pub(crate) hash: u64,
+    /// And once more.
+    pub(crate) check: u32,
 }
 
 /// The keys of one row change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChangeKeys {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChangeKeys<K = RowKey> {
     /// What names the row: before, and after where that is another.
-    pub(crate) identity: Vec<Key>,
+    pub(crate) identity: Vec<K>,
     /// Values of the other unique keys that the change brings in.
-    pub(crate) unique: Vec<Key>,
+    pub(crate) unique: Vec<K>,
+}
+
+impl<K> ChangeKeys<K> {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &K> {
+        self.identity.iter().chain(&self.unique)
+    }
+
+    /// The same in another form.
+    pub(crate) fn map<T>(&self, mut to: impl FnMut(&K) -> T) -> ChangeKeys<T> {
+        ChangeKeys {
+            identity: self.identity.iter().map(&mut to).collect(),
+            unique: self.unique.iter().map(&mut to).collect(),
+        }
+    }
 }
 
 impl TableKeys {
-    /// Maps the keys of a table onto its images. `columns` tells a column's position by its name, and its collation
-    /// where it is a text that is not compared byte by byte. A key on a column that the images lack is left out:
-    /// strict apply still sees its collisions.
+    /// Maps the keys of a table onto its images. `columns` tells a column's position by its name, and how its values
+    /// are folded. A key on a column that the images lack is left out: strict apply still sees its collisions.
     pub(crate) fn new(
         name: (&str, &str),
         keys: &[UniqueKey],
-        columns: impl Fn(&str) -> Option<(usize, Option<u32>)>,
+        columns: impl Fn(&str) -> Option<(usize, Folding)>,
     ) -> Self {
         let (mut mapped, mut identity) = (Vec::new(), None);
         for key in keys {
             let part = |part: &Part| {
-                let (position, collation) = columns(&part.column)?;
-                Some(MappedPart { position, prefix: part.prefix, collation })
+                let (position, folding) = columns(&part.column)?;
+                Some(MappedPart { position, prefix: part.prefix, folding })
             };
             let Some(columns) = key.parts.iter().map(part).collect::<Option<Vec<_>>>() else { continue };
             if identity.is_none() && !key.nullable {
@@ -130,7 +154,7 @@ impl TableKeys {
 
     /// The keys of a change.
     pub(crate) fn of(&self, change: &RowChange<'_>) -> ChangeKeys {
-        let mut keys = ChangeKeys::default();
+        let mut keys = ChangeKeys { identity: Vec::new(), unique: Vec::new() };
         if let Some(identity) = self.identity.map(|i| &self.keys[i]) {
             let before = change.before.as_ref().and_then(|image| identity.of(image));
             let after = change.after.as_ref().and_then(|image| identity.of(image));
@@ -150,91 +174,116 @@ impl TableKeys {
 
 impl MappedKey {
     /// `None` where a column is NULL or missing: it collides with nothing.
-    fn of(&self, image: &Image<'_>) -> Option<Key> {
-        let mut any = false;
-        let mut folded = Vec::with_capacity(16);
-        let mut exact = Vec::with_capacity(self.columns.len());
-        for part in &self.columns {
-            let value = image.get(part.position)?;
-            // An ENUM is a number here.
-            let collation = part.collation.filter(|_| matches!(value, Value::Bytes(_)));
-            let bytes = bytes_of(value, part)?;
-            let begin = folded.len();
-            match collation {
-                None => folded.extend_from_slice(&bytes),
-                Some(_) => match fold(&bytes) {
-                    Some(text) => folded.extend_from_slice(&text),
-                    None => any = true,
-                },
-            }
-            let length = u32::try_from(folded.len() - begin).unwrap_or(u32::MAX);
-            folded.extend_from_slice(&length.to_le_bytes());
-            exact.push(ExactPart { bytes, collation });
-        }
-        if exact.iter().all(|part| part.collation.is_none()) {
-            exact.clear();
-        }
-        let folded = if any { 0 } else { wide_hash(self.bucket, &folded) };
-        Some(Key { bucket: self.bucket, folded, any, exact })
+    fn of(&self, image: &Image<'_>) -> Option<RowKey> {
+        let part = |part: &MappedPart| part.of(image.get(part.position)?);
+        Some(RowKey { bucket: self.bucket, parts: self.columns.iter().map(part).collect::<Option<_>>()? })
     }
 }
 
-/// The bytes that decide: numbers in one form, texts as they are.
-fn bytes_of(value: &Value<'_>, part: &MappedPart) -> Option<Vec<u8>> {
-    Some(match value {
-        Value::Null | Value::Json(_) | Value::JsonDiff(_) => return None,
-        Value::Signed(n) => n.to_be_bytes().to_vec(),
-        Value::Unsigned(n) => n.to_be_bytes().to_vec(),
-        // Zero has two signs and is one key.
-        Value::Float(n) => (n + 0.0).to_be_bytes().to_vec(),
-        Value::Double(n) => (n + 0.0).to_be_bytes().to_vec(),
-        Value::Text(text) => text.as_bytes().to_vec(),
-        Value::Timestamp(seconds, micros) => [seconds.to_be_bytes(), micros.to_be_bytes()].concat(),
-        // A prefix counts characters, of one byte at least: so many bytes are no finer.
-        Value::Bytes(bytes) => bytes[..part.prefix.unwrap_or(usize::MAX).min(bytes.len())].to_vec(),
-    })
+impl MappedPart {
+    fn of(&self, value: &Value<'_>) -> Option<RowPart> {
+        let bytes = |bytes: &[u8]| Some(RowPart::Bytes(bytes.to_vec()));
+        match value {
+            Value::Null | Value::Json(_) | Value::JsonDiff(_) => None,
+            Value::Signed(n) => bytes(&n.to_be_bytes()),
+            Value::Unsigned(n) => bytes(&n.to_be_bytes()),
+            // Zero has two signs and is one key.
+            Value::Float(n) => bytes(&(n + 0.0).to_be_bytes()),
+            Value::Double(n) => bytes(&(n + 0.0).to_be_bytes()),
+            Value::Text(text) => bytes(text.as_bytes()),
+            Value::Timestamp(seconds, micros) => {
+                bytes(&[seconds.to_be_bytes(), micros.to_be_bytes()].concat())
+            }
+            Value::Bytes(text) => self.of_bytes(text),
+        }
+    }
+
+    /// A prefix of a text counts characters, one of bytes counts bytes.
+    fn of_bytes(&self, bytes: &[u8]) -> Option<RowPart> {
+        Some(match (self.folding, self.prefix) {
+            (Folding::Bytes, prefix) => {
+                RowPart::Bytes(bytes[..prefix.unwrap_or(usize::MAX).min(bytes.len())].to_vec())
+            }
+            (Folding::Unpadded { .. }, None) => {
+                let end = bytes.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
+                RowPart::Bytes(bytes[..end].to_vec())
+            }
+            (Folding::Unpadded { collation } | Folding::Weights { collation }, prefix) => {
+                RowPart::Text(Text { collation, prefix, bytes: bytes.to_vec() })
+            }
+        })
+    }
 }
 
-/// A text folded; `None` with anything in it but printable ASCII.
-fn fold(text: &[u8]) -> Option<Vec<u8>> {
-    let end = text.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
-    let class = |byte: &u8| match byte.to_ascii_lowercase() {
-        b'j' | b'y' => Some(b'i'),
-        b'v' | b'w' => Some(b'u'),
-        byte @ 0x20..=0x7e => Some(byte),
-        _ => None,
-    };
-    text[..end].iter().map(class).collect()
+impl RowKey {
+    /// Its texts: what the server must be asked about.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &Text> {
+        self.parts.iter().filter_map(|part| match part {
+            RowPart::Text(text) => Some(text),
+            RowPart::Bytes(_) => None,
+        })
+    }
+
+    /// Folds it. `weight`: what stands for a text and all that are equal to it.
+    pub(crate) fn fold(&self, weight: impl Fn(&Text) -> u128) -> Key {
+        let mut folded = Vec::with_capacity(32);
+        for part in &self.parts {
+            let begin = folded.len();
+            match part {
+                RowPart::Bytes(bytes) => folded.extend_from_slice(bytes),
+                RowPart::Text(text) => folded.extend_from_slice(&weight(text).to_le_bytes()),
+            }
+            let length = u32::try_from(folded.len() - begin).unwrap_or(u32::MAX);
+            folded.extend_from_slice(&length.to_le_bytes());
+        }
+        key(self.bucket, &folded)
+    }
 }
 
-fn wide_hash(bucket: u64, bytes: &[u8]) -> u128 {
-    u128::from(hash(&bytes, bucket)) << 64 | u128::from(hash(&bytes, !bucket))
+fn key(bucket: u64, folded: &[u8]) -> Key {
+    // A check is the lower half of a second hash.
+    let check = u32::try_from(hash(&folded, !bucket) & u64::from(u32::MAX)).unwrap_or_default();
+    Key { bucket, hash: hash(&folded, bucket), check }
 }
 
 fn hash(value: &impl Hash, seed: u64) -> u64 {
+    static SECRET: OnceLock<u64> = OnceLock::new();
     let mut hasher = DefaultHasher::new();
-    seed.hash(&mut hasher);
+    (SECRET.get_or_init(rand::random), seed).hash(&mut hasher);
     value.hash(&mut hasher);
     hasher.finish()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Key, fold, hash, wide_hash};
+    use binlog::row::Value;
+
+    use super::{Folding, Key, MappedPart, RowPart, hash};
 
     /// A key of one column, for tests of what holds keys.
     pub(crate) fn key(table: &str, value: &str) -> Key {
-        let bucket = hash(&table, 0);
-        Key { bucket, folded: wide_hash(bucket, value.as_bytes()), any: false, exact: Vec::new() }
+        super::key(hash(&table, 0), value.as_bytes())
     }
 
     #[test]
-    fn folding_is_never_finer_than_a_collation() {
-        assert_eq!(fold(b"Abc  "), fold(b"aBC"));
-        assert_eq!(fold(b"Vilnyus"), fold(b"wjlniws"));
-        assert_ne!(fold(b"a"), fold(b"b"));
-        assert_eq!(fold("é".as_bytes()), None);
-        assert_eq!(fold(b"a\x01"), None, "some collations pass over control characters");
-        assert_eq!(fold(b"   "), fold(b""));
+    fn keys_of_other_values_and_other_indexes_are_others() {
+        assert_eq!(key("t", "1"), key("t", "1"));
+        assert_ne!(key("t", "1"), key("t", "2"));
+        let (one, other) = (key("t", "1"), key("u", "1"));
+        assert!(one.bucket != other.bucket && one.hash != other.hash && one.check != other.check);
+    }
+
+    #[test]
+    fn trailing_spaces_and_prefixes_count_as_the_collation_says() {
+        let part = |folding, prefix, text: &'static [u8]| {
+            MappedPart { position: 0, prefix, folding }.of(&Value::Bytes(text.into()))
+        };
+        let padded = Folding::Unpadded { collation: 46 };
+        assert_eq!(part(padded, None, b"a  "), part(padded, None, b"a"));
+        assert_ne!(part(Folding::Bytes, None, b"a "), part(Folding::Bytes, None, b"a"));
+        assert_eq!(part(Folding::Bytes, Some(2), b"abc"), part(Folding::Bytes, Some(2), b"abd"));
+        // Two characters are not two bytes: the server cuts.
+        assert!(matches!(part(padded, Some(2), "éé".as_bytes()), Some(RowPart::Text(_))));
+        assert_eq!(part(Folding::Bytes, None, b"").map(|_| ()), Some(()));
     }
 }

@@ -53,7 +53,7 @@ fn condition(
 }
 
 /// A value as the server takes it back, equal to the column's own.
-fn literal(collations: &Collations, column: &Column, value: &Value<'_>) -> Option<String> {
+pub(crate) fn literal(collations: &Collations, column: &Column, value: &Value<'_>) -> Option<String> {
     Some(match value {
         Value::Null | Value::Json(_) | Value::JsonDiff(_) => return None,
         Value::Signed(n) => n.to_string(),

@@ -3,17 +3,19 @@
 //! | file | holds |
 //! |---|---|
 //! | `rules.rs` | who wins, and the hybrid clock; pure |
-//! | `key.rs` | a row's keys, folded |
+//! | `key.rs` | a row's keys, folded; texts by `weights.rs`, as the server compares them |
 //! | `seen.rs` | what a region had applied of the others: seen-sets out of stamps |
-//! | `window.rs` | keys written in the target, and by whom; pure |
+//! | `window.rs` | keys written in the target, and by whom: in blocks (`block.rs`), the oldest in files (`spill.rs`) |
 //! | `follow.rs` | the target's own log, read into the window, which is `shared.rs` with the one who applies |
 //! | `check.rs` | a group held against the window, under its own locks |
 //! | `owned.rs` | how far the window must be: what the target has executed |
 //! | `redo.rs` | a transaction that collides, row by row: `row.rs`, `local_row.rs` |
+//! | `taken.rs` | rows of the target that a foreign key takes along |
 //! | `admin.rs`, `flip.rs` | what people do with it |
 //! | `record.rs` | the conflict table; rows as JSON by `readable.rs` |
 
 mod admin;
+mod block;
 mod check;
 mod flip;
 pub(crate) mod follow;
@@ -27,10 +29,15 @@ mod row;
 pub(crate) mod rules;
 pub(crate) mod seen;
 pub(crate) mod shared;
+mod spill;
+mod taken;
+pub(crate) mod weights;
 pub(crate) mod window;
 
 #[cfg(test)]
 mod model_tests;
+
+pub(crate) use local_row::literal;
 
 pub use admin::{ConflictTable, Recorded, Take, Wanted};
 pub use flip::Flipped;

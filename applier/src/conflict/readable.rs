@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use binlog::row::{Column, ColumnType, Image, TableMap, Value};
-use mysql_common::binlog::jsonb;
+use mysql_common::binlog::jsonb::{self, JsonContainer, JsonDom, JsonNumber, JsonScalar};
 use mysql_common::io::ParseBuf;
 use serde_json::{Map, Value as Json, json};
 use wire::{Connection, RowRef};
@@ -114,7 +114,22 @@ fn timestamp(column: &Column, seconds: u32, micros: u32) -> String {
 /// A document out of the server's binary JSON.
 fn document(bytes: &[u8]) -> Option<Json> {
     let value: jsonb::Value<'_> = ParseBuf(bytes).parse(()).ok()?;
-    value.parse().ok().map(Json::from)
+    value.parse().ok().map(readable)
+}
+
+/// As the server shows it: a decimal is a number, as a text it would be put back as one.
+fn readable(document: JsonDom) -> Json {
+    match document {
+        JsonDom::Container(JsonContainer::Array(all)) => all.into_iter().map(readable).collect(),
+        JsonDom::Container(JsonContainer::Object(all)) => {
+            all.into_iter().map(|(name, value)| (name, readable(value))).collect()
+        }
+        JsonDom::Scalar(JsonScalar::Number(JsonNumber::Decimal(decimal))) => {
+            let text = decimal.to_string();
+            serde_json::from_str(&text).unwrap_or(Json::String(text))
+        }
+        scalar @ JsonDom::Scalar(_) => scalar.into(),
+    }
 }
 
 fn binary(bytes: &[u8]) -> Json {

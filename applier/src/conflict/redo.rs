@@ -13,23 +13,21 @@ use binlog::row::RowsEvent;
 use serde_json::Value as Json;
 use wire::{Answer, ServerError};
 
-use super::key::Exact;
+use super::key::{ChangeKeys, Key};
 use super::record::{self, Conflict, Open};
 use super::row::{Operation, Row};
 use super::rules::{Effective, Kind, Winner, decide};
-use super::window::Unseen;
 use super::{local_row, owned, readable};
 use crate::apply::{ATTEMPTS, Applier, Failure};
 use crate::group::Member;
-use crate::{Error, sql, target};
-
-/// Keys that the server compares in one question.
-const COMPARED_AT_ONCE: usize = 500;
+use crate::{Error, target};
 
 /// A transaction done again.
-struct Redo<'m> {
-    member: &'m Member,
-    rows: Vec<Row>,
+pub(super) struct Redo<'m> {
+    pub(super) member: &'m Member,
+    pub(super) rows: Vec<Row>,
+    /// The keys of each, folded.
+    keys: Vec<ChangeKeys<Key>>,
     /// Rows to lock before anything is applied, by position.
     in_question: BTreeSet<usize>,
     /// What a person was asked, and maybe answered.
@@ -55,9 +53,13 @@ impl Applier {
         let link = self.link.clone();
         let open = record::open(&mut self.connection, &self.schema, &link, Some(&member.gtid)).await?;
         let open: Vec<Open> = open.into_iter().map(|(_, open)| open).collect();
+        let lacking = self.weights.lacking(rows.iter().flat_map(|row| row.keys.all()));
+        self.weights.learn(&mut self.connection, lacking).await?;
+        let keys = rows.iter().map(|row| row.keys.map(|key| self.weights.key(key))).collect();
         let mut redo = Redo {
             member,
             rows,
+            keys,
             in_question: BTreeSet::new(),
             open,
             decided: Vec::new(),
@@ -135,10 +137,14 @@ impl Applier {
     /// Applies a row, or decides about it.
     async fn redo_row(&mut self, redo: &mut Redo<'_>, i: usize) -> Result<(), Failure> {
         let mut refused = None;
-        if self.writers(redo, i).await?.times.is_empty() {
+        if self.writers(redo, i)?.times.is_empty() {
+            let taken = self.taken_along(redo, i).await?;
             let row = &redo.rows[i];
             let statement = row.statement(&row.event);
-            let Some(error) = self.try_step(&statement).await? else { return Ok(()) };
+            let Some(error) = self.try_step(&statement).await? else {
+                redo.decided.extend(taken);
+                return Ok(());
+            };
             let Some(kind) = kind_of(&error) else { return Err(self.not_a_conflict(redo, i, error).await) };
             refused = Some((kind, error));
         }
@@ -147,7 +153,7 @@ impl Applier {
             self.reach_now().await?;
             redo.looked_up.insert(i);
         }
-        let writers = self.writers(redo, i).await?;
+        let writers = self.writers(redo, i)?;
         self.decide_row(redo, i, refused, writers).await
     }
 
@@ -181,10 +187,13 @@ impl Applier {
         match conflict.winner {
             Winner::Nobody => return self.undecided(conflict).await,
             Winner::Target => {}
-            Winner::Source => match self.force(redo, i, before.is_some(), after.is_some()).await? {
-                None => {}
-                Some(error) => return self.decide_forced(redo, i, conflict, error, &writers).await,
-            },
+            Winner::Source => {
+                let taken = self.taken_along(redo, i).await?;
+                match self.force(redo, i, before.is_some(), after.is_some()).await? {
+                    None => redo.decided.extend(taken),
+                    Some(error) => return self.decide_forced(redo, i, conflict, error, &writers).await,
+                }
+            }
         }
         redo.decided.push(conflict);
         Ok(())
@@ -248,7 +257,11 @@ impl Applier {
     }
 
     /// Locks the rows that a change names: the one before, and the one after where that is another.
-    async fn lock(&mut self, redo: &Redo<'_>, i: usize) -> Result<(Option<Json>, Option<Json>), Failure> {
+    pub(super) async fn lock(
+        &mut self,
+        redo: &Redo<'_>,
+        i: usize,
+    ) -> Result<(Option<Json>, Option<Json>), Failure> {
         let row = &redo.rows[i];
         let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
         let rows = RowsEvent::parse(&row.event, &row.map).map_err(malformed)?;
@@ -271,63 +284,24 @@ impl Applier {
         Ok((before, after))
     }
 
-    /// Who wrote a row's keys, of those that the transaction's region had not seen. The server tells which texts are
-    /// equal.
-    async fn writers(&mut self, redo: &Redo<'_>, i: usize) -> Result<Writers, Failure> {
+    /// Who wrote a row's keys, of those that the transaction's region had not seen.
+    fn writers(&self, redo: &Redo<'_>, i: usize) -> Result<Writers, Failure> {
         let mut writers = Writers { times: Vec::new(), gtids: GtidSet::new(), other_row: false };
         let mut same_row = false;
-        let row = &redo.rows[i];
-        let Some(window) = self.window.clone().filter(|_| self.is_watched(&row.table)) else {
+        let Some(window) = self.window.as_ref().filter(|_| self.is_watched(&redo.rows[i].table)) else {
             return Ok(writers);
         };
-        let identity = row.keys.identity.iter().map(|key| (key, true));
-        for (key, is_identity) in identity.chain(row.keys.unique.iter().map(|key| (key, false))) {
-            let unseen = window.unseen(key, &redo.member.seen);
-            let same = self.are_equal(&key.exact, &unseen).await?;
-            for (unseen, _) in unseen.iter().zip(same).filter(|(_, same)| *same) {
-                writers.gtids.union_with(&unseen.writer.gtids);
-                writers.times.push(unseen.writer.effective.clone());
+        let keys = &redo.keys[i];
+        let identity = keys.identity.iter().map(|key| (key, true));
+        for (key, is_identity) in identity.chain(keys.unique.iter().map(|key| (key, false))) {
+            for writer in window.unseen(key, &redo.member.seen).map_err(Failure::Fatal)? {
+                writers.gtids.union_with(&writer.gtids);
+                writers.times.push(writer.effective);
                 same_row |= is_identity;
             }
         }
         writers.other_row = !same_row && !writers.times.is_empty();
         Ok(writers)
-    }
-
-    /// Which of these keys are the same as `key`? What folds alike and is written differently the server compares by
-    /// its collation, many at once.
-    async fn are_equal(&mut self, key: &Exact, found: &[Unseen]) -> Result<Vec<bool>, Failure> {
-        let failed = Error::target("comparing keys");
-        let mut same = Vec::with_capacity(found.len());
-        for some in found.chunks(COMPARED_AT_ONCE) {
-            if some.iter().all(|unseen| unseen.in_question.is_none()) {
-                same.extend(some.iter().map(|_| true));
-                continue;
-            }
-            let terms: Vec<String> = some.iter().map(|unseen| self.comparison(key, unseen)).collect();
-            let query = format!("SELECT CONCAT({})", terms.join(", "));
-            let rows = self.connection.query_rows(query).await.map_err(&failed).map_err(Failure::Fatal)?;
-            let text = rows.single_text().map_err(&failed).map_err(Failure::Fatal)?;
-            same.extend(text.bytes().map(|answer| answer == b'1'));
-        }
-        Ok(same)
-    }
-
-    /// A term that is 1 where the keys are equal, else 0.
-    fn comparison(&self, key: &Exact, unseen: &Unseen) -> String {
-        let Some(other) = &unseen.in_question else { return "1".into() };
-        let each =
-            key.iter().zip(other).map(|(a, b)| match a.collation.and_then(|id| self.collations.get(id)) {
-                Some(c) => format!(
-                    "_{0} {1} COLLATE {3} = _{0} {2} COLLATE {3}",
-                    c.charset,
-                    sql::bytes(&a.bytes),
-                    sql::bytes(&b.bytes),
-                    c.name
-                ),
-                None => u8::from(a.bytes == b.bytes).to_string(),
-            });
-        format!("({})", each.collect::<Vec<_>>().join(" AND "))
     }
 
     /// All rows are locked now: is one in question that was not before?
@@ -339,7 +313,7 @@ impl Applier {
         let mut more = Vec::new();
         for i in 0..redo.rows.len() {
             let known = redo.in_question.contains(&i) || redo.looked_up.contains(&i);
-            if !known && !self.writers(redo, i).await?.times.is_empty() {
+            if !known && !self.writers(redo, i)?.times.is_empty() {
                 more.push(i);
             }
         }

@@ -1,5 +1,6 @@
 //! The conflict window between the reader of the target's log and the one who applies.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use tokio::sync::watch;
 
 use super::key::Key;
 use super::seen::Seen;
-use super::window::{Done, Unseen, Window, Writer};
+use super::window::{Done, Limits, Size, Window, Writer};
+use crate::Error;
 
-/// Cheap to clone; locks are held for a few instructions only.
+/// Cheap to clone. The lock is held for a look-up, and now and then while keys are sorted: a few milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedWindow(Arc<Inner>);
 
@@ -24,10 +26,10 @@ struct Inner {
 }
 
 impl SharedWindow {
-    /// A window that begins behind these transactions of the target.
-    pub(crate) fn behind(followed: GtidSet, clock: u64) -> Self {
+    /// A window that begins behind these transactions of the target; what memory does not hold goes into `folder`.
+    pub(crate) fn behind(followed: GtidSet, clock: u64, folder: PathBuf) -> Self {
         Self(Arc::new(Inner {
-            window: Mutex::new(Window::behind(followed, clock)),
+            window: Mutex::new(Window::behind(followed, clock, Limits::default(), folder)),
             kept: watch::Sender::new(GtidSet::new()),
             moved: watch::Sender::new(()),
         }))
@@ -47,12 +49,18 @@ impl SharedWindow {
         self.0.moved.send_replace(());
     }
 
-    pub(crate) fn write(&self, writer: Writer, keys: Vec<Key>) {
+    pub(crate) fn write(&self, writer: &Writer, keys: &[Key]) {
         self.with(|window| window.write(writer, keys));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.with(|window| window.len())
+    /// See [`Window::begin_block`].
+    pub(crate) fn begin_block(&self) {
+        self.with(Window::begin_block);
+    }
+
+    /// How many keys it holds, and how many bytes they take.
+    pub(crate) fn size(&self) -> Size {
+        self.with(|window| window.size())
     }
 
     /// Could keys of these indexes be in it?
@@ -61,8 +69,8 @@ impl SharedWindow {
     }
 
     /// See [`Window::unseen`].
-    pub(crate) fn unseen(&self, key: &Key, seen: &Seen) -> Vec<Unseen> {
-        self.with(|window| window.unseen(key, seen))
+    pub(crate) fn unseen(&self, key: &Key, seen: &Seen) -> Result<Vec<Writer>, Error> {
+        self.with(|window| window.unseen(key, seen)).map_err(|source| Error::WindowFile { source })
     }
 
     /// Waits until all of this is read; `false` when it takes longer.

@@ -1,53 +1,35 @@
 //! The conflict window: the keys that were written in the target by transactions the source's region may not have
 //! seen.
 //!
-//! It follows the target's own log. A key stays until the link's checkpoint covers a transaction that had seen its
-//! writer. Of each region only the last writer of a key is kept: a region's transactions are seen in order, and their
+//! ```text
+//! done │ block, in a file │ block, in a file │ block │ block │ open ◀── written
+//! ```
+//! It follows the target's own log, in blocks of adjacent transactions: the newest is open, small ones are merged, and
+//! beyond [`Limits::memory`] the oldest go into files. A key takes 40 bytes of memory at most where each transaction
+//! writes one key, 16 where each writes many, and 1.3 once it is in a file. A block is let go of when the link's checkpoint
+//! covers a transaction that had seen all its writers.
+//!
+//! Of each region only the last writer of a key in a block is kept: a region's transactions are seen in order, and their
 //! hybrid times rise.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
 
-use binlog::GtidSet;
+use binlog::{Gtid, GtidSet, Sequence};
 
-use super::key::{Exact, Key};
+use super::block::{Author, Block, Facts, Open};
+use super::key::Key;
 use super::rules::Effective;
 use super::seen::Seen;
 
 /// A transaction that wrote in the target.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Writer {
     /// Its GTIDs, in its own region's numbering: one, or those of a group that was applied here.
     pub(crate) gtids: GtidSet,
     /// Where it was first committed, and its hybrid time.
     pub(crate) effective: Effective,
-}
-
-/// A key's writer, as far as it is known to be that key's.
-#[derive(Clone, Debug)]
-pub(crate) struct Unseen {
-    pub(crate) writer: Arc<Writer>,
-    /// The key that was written is another text that folds alike; whether it is the same key the server must tell.
-    /// `None` when it is the same.
-    pub(crate) in_question: Option<Exact>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    bucket: u64,
-    writer: Arc<Writer>,
-    exact: Exact,
-}
-
-/// What a writer left behind, for the day it is seen.
-#[derive(Debug)]
-struct Written {
-    writer: Arc<Writer>,
-    folded: Vec<u128>,
-    any: Vec<u64>,
-    buckets: Vec<u64>,
-    /// What was read from it on, up to the next.
-    read: Done,
 }
 
 /// A part of the target's log that the window is done with.
@@ -58,37 +40,63 @@ pub(crate) struct Done {
     pub(crate) clock: u64,
 }
 
+/// How large its parts may become.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Keys or writers of the open block.
+    pub(crate) open: usize,
+    /// Keys of a block; adjacent ones are merged up to that. Merging holds the window for as long as sorting so many.
+    pub(crate) block: usize,
+    /// Bytes of keys in memory, before the oldest blocks are put into files.
+    pub(crate) memory: usize,
+    /// Bytes of filters: files beyond that are looked into for each key.
+    pub(crate) filters: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { open: 4096, block: 1 << 20, memory: 128 << 20, filters: 256 << 20 }
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// Every transaction of the target's log up to here is in it, or of no concern.
     followed: GtidSet,
-    /// The part of it that holds nothing a restart would need: all before the first writer that is kept.
+    /// The part of it that holds nothing a restart would need: all before the first block.
     done: Done,
-    by_key: HashMap<u128, Vec<Entry>>,
-    /// The texts among them, by index: what can't be folded may equal each.
-    texts: HashMap<u64, HashSet<u128>>,
-    /// Keys that can't be folded, by index.
-    any: HashMap<u64, Vec<Entry>>,
-    /// How many keys of each index are held.
+    /// Who wrote: regions, and the sequences of their GTIDs.
+    regions: Vec<String>,
+    sequences: Vec<Sequence>,
+    blocks: VecDeque<Block>,
+    open: Open,
+    /// In how many blocks each index has keys, the open one left out.
     buckets: HashMap<u64, usize>,
-    written: VecDeque<Written>,
-    keys: usize,
+    limits: Limits,
+    folder: PathBuf,
+    /// The last attempt to put a block into a file failed.
+    spill_failed: bool,
 }
 
 impl Window {
-    /// A window that begins behind these transactions of the target.
-    pub(crate) fn behind(followed: GtidSet, clock: u64) -> Self {
+    /// A window that begins behind these transactions of the target, and puts what memory does not hold into files of
+    /// this folder.
+    pub(crate) fn behind(followed: GtidSet, clock: u64, limits: Limits, folder: PathBuf) -> Self {
         let done = Done { gtids: followed.clone(), clock };
-        Self { followed, done, ..Self::default() }
+        Self { followed, done, limits, folder, ..Self::default() }
     }
 
     /// These transactions of the target's log are read, and its hybrid clock is at `clock` with them.
     pub(crate) fn follow(&mut self, gtids: &GtidSet, clock: u64) {
         self.followed.union_with(gtids);
-        let read = self.written.back_mut().map_or(&mut self.done, |last| &mut last.read);
+        let read = match self.blocks.back_mut() {
+            _ if !self.open.is_empty() => &mut self.open.facts.read,
+            Some(block) => &mut block.facts.read,
+            None => &mut self.done,
+        };
         read.gtids.union_with(gtids);
-        read.clock = clock;
+        read.clock = read.clock.max(clock);
     }
 
     /// What a reader that begins anew may leave out.
@@ -106,207 +114,196 @@ impl Window {
         self.followed.contains_all(gtids)
     }
 
-    /// How many keys it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.keys
-    }
-
     /// Holds it no key?
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys == 0
+        self.blocks.is_empty() && self.open.is_empty()
     }
 
     /// Could a key of this index be in it?
     pub(crate) fn has_any_of(&self, bucket: u64) -> bool {
-        self.buckets.contains_key(&bucket)
+        self.buckets.contains_key(&bucket) || self.open.facts.buckets.contains(&bucket)
     }
 
     /// A transaction of the target's log wrote these keys.
-    pub(crate) fn write(&mut self, writer: Writer, keys: Vec<Key>) {
-        let writer = Arc::new(writer);
-        let mut written = Written {
-            writer: writer.clone(),
-            folded: Vec::new(),
-            any: Vec::new(),
-            buckets: Vec::new(),
-            read: Done::default(),
-        };
+    pub(crate) fn write(&mut self, writer: &Writer, keys: &[Key]) {
+        let author = self.author(writer);
+        let mut begun = false;
         for key in keys {
-            let entries = if key.any {
-                written.any.push(key.bucket);
-                self.any.entry(key.bucket).or_default()
-            } else {
-                written.folded.push(key.folded);
-                if !key.exact.is_empty() {
-                    self.texts.entry(key.bucket).or_default().insert(key.folded);
-                }
-                self.by_key.entry(key.folded).or_default()
-            };
-            written.buckets.push(key.bucket);
-            *self.buckets.entry(key.bucket).or_default() += 1;
-            self.keys += 1;
-            let same =
-                |e: &&mut Entry| e.writer.effective.region == writer.effective.region && e.exact == key.exact;
-            match entries.iter_mut().find(same) {
-                Some(entry) => entry.writer = writer.clone(),
-                None => entries.push(Entry { bucket: key.bucket, writer: writer.clone(), exact: key.exact }),
+            if !begun {
+                self.open.begin(author, &writer.gtids);
+                begun = true;
+            }
+            self.open.put(key);
+            if self.open.len() >= self.limits.open {
+                self.seal();
+                begun = false;
             }
         }
-        if !written.buckets.is_empty() {
-            self.written.push_back(written);
+    }
+
+    fn author(&mut self, writer: &Writer) -> Author {
+        let region = place(&mut self.regions, &writer.effective.region);
+        let mut sequences = writer.gtids.sequences();
+        let one = sequences.next().filter(|(_, numbers)| numbers.count() == 1 && sequences.next().is_none());
+        let one = one.and_then(|(sequence, numbers)| Some((sequence, numbers.runs().first()?.0)));
+        let sequence = one.map_or(0, |(sequence, _)| place(&mut self.sequences, sequence));
+        Author {
+            time: writer.effective.time,
+            number: one.map_or(0, |(_, number)| number),
+            sequence: u32::try_from(sequence).unwrap_or(u32::MAX),
+            // A sync has a few regions.
+            region: u16::try_from(region).unwrap_or(u16::MAX),
+            is_group: one.is_none(),
         }
     }
 
     /// Who wrote this key, of those not in `seen`.
-    pub(crate) fn unseen(&self, key: &Key, seen: &Seen) -> Vec<Unseen> {
+    ///
+    /// # Errors
+    ///
+    /// A file of the window can't be read.
+    pub(crate) fn unseen(&self, key: &Key, seen: &Seen) -> io::Result<Vec<Writer>> {
+        let mut unseen = Vec::new();
         if !self.has_any_of(key.bucket) {
-            return Vec::new();
+            return Ok(unseen);
         }
-        let alike = if key.any { None } else { self.by_key.get(&key.folded) };
-        let texts = key.any.then(|| self.texts.get(&key.bucket)).flatten().into_iter().flatten();
-        let whole_index = texts.filter_map(|folded| self.by_key.get(folded));
-        let candidates = alike.into_iter().chain(whole_index).chain(self.any.get(&key.bucket)).flatten();
-        candidates
-            .filter(|entry| entry.bucket == key.bucket)
-            .filter(|entry| !seen.has(&entry.writer.effective.region, &entry.writer.gtids))
-            .map(|entry| Unseen {
-                writer: entry.writer.clone(),
-                in_question: (entry.exact != key.exact).then(|| entry.exact.clone()),
-            })
-            .collect()
+        let regions = u16::try_from(self.regions.len()).unwrap_or(u16::MAX);
+        let newest = self.open.find(key, regions).map(|author| self.writer(&author, &self.open.facts));
+        unseen.extend(newest.filter(|writer| !seen.has(&writer.effective.region, &writer.gtids)));
+        for block in self.blocks.iter().filter(|block| block.facts.buckets.contains(&key.bucket)) {
+            let writers = block.find(key)?.into_iter().map(|author| self.writer(&author, &block.facts));
+            unseen.extend(writers.filter(|writer| !seen.has(&writer.effective.region, &writer.gtids)));
+        }
+        Ok(unseen)
+    }
+
+    fn writer(&self, author: &Author, facts: &Facts) -> Writer {
+        let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let gtids = if author.is_group {
+            facts.groups.get(index(author.number)).cloned().unwrap_or_default()
+        } else {
+            let sequence = self.sequences.get(author.sequence as usize).cloned();
+            sequence.into_iter().map(|sequence| Gtid { sequence, gno: author.number }).collect()
+        };
+        let region = self.regions.get(usize::from(author.region)).cloned().unwrap_or_default();
+        Writer { gtids, effective: Effective { time: author.time, region } }
     }
 
     /// Lets go of what every transaction still to come has seen.
     pub(crate) fn prune(&mut self, seen: &Seen) {
-        while let Some(first) = self.written.front() {
-            if !seen.has(&first.writer.effective.region, &first.writer.gtids) {
+        while self.blocks.front().is_some_and(|block| self.is_seen(&block.facts, seen)) {
+            let Some(block) = self.blocks.pop_front() else { return };
+            self.count(&block, false);
+            self.let_go(&block.facts);
+        }
+        if self.blocks.is_empty() && !self.open.is_empty() && self.is_seen(&self.open.facts, seen) {
+            let open = std::mem::take(&mut self.open);
+            self.let_go(&open.facts);
+        }
+    }
+
+    fn is_seen(&self, facts: &Facts, seen: &Seen) -> bool {
+        let has = |(region, gtids): (&u16, &GtidSet)| {
+            self.regions.get(usize::from(*region)).is_some_and(|region| seen.has(region, gtids))
+        };
+        facts.writers.iter().all(has)
+    }
+
+    fn let_go(&mut self, facts: &Facts) {
+        self.done.gtids.union_with(&facts.read.gtids);
+        self.done.clock = self.done.clock.max(facts.read.clock);
+    }
+
+    /// What is written from now on is let go of by itself: what came before may be seen long before it.
+    pub(crate) fn begin_block(&mut self) {
+        if !self.open.is_empty() {
+            self.seal();
+        }
+    }
+
+    /// Seals the open block; merges small ones, so that there are few, and puts into files what is too much.
+    fn seal(&mut self) {
+        let block = std::mem::take(&mut self.open).seal();
+        self.count(&block, true);
+        self.blocks.push_back(block);
+        while let Some(newer) = self.blocks.pop_back() {
+            let sizes =
+                self.blocks.back().and_then(|older| Some((older.len_in_memory()?, newer.len_in_memory()?)));
+            let fit = |(a, b): (usize, usize)| a <= 2 * b && a + b <= self.limits.block;
+            let older = if sizes.is_some_and(fit) { self.blocks.pop_back() } else { None };
+            let Some(older) = older else {
+                self.blocks.push_back(newer);
+                break;
+            };
+            self.count(&older, false);
+            self.count(&newer, false);
+            let merged = Block::merge(older, newer);
+            self.count(&merged, true);
+            self.blocks.push_back(merged);
+        }
+        self.spill();
+    }
+
+    fn spill(&mut self) {
+        let in_memory = |block: &Block| block.len_in_memory().is_some();
+        while self.blocks.iter().filter(|b| in_memory(b)).map(Block::bytes).sum::<usize>()
+            > self.limits.memory
+        {
+            let filters: usize = self.blocks.iter().filter(|b| !in_memory(b)).map(Block::bytes).sum();
+            let Some(oldest) = self.blocks.iter_mut().find(|block| in_memory(block)) else { return };
+            if let Err(error) = oldest.spill(&self.folder, filters < self.limits.filters) {
+                // It goes on in memory, and the next block is a new attempt.
+                if !self.spill_failed {
+                    let folder = self.folder.display();
+                    tracing::warn!(%error, %folder, "the conflict window stays in memory: no file can be written");
+                }
+                self.spill_failed = true;
                 return;
             }
-            if let Some(written) = self.written.pop_front() {
-                self.done.gtids.union_with(&written.read.gtids);
-                self.done.clock = self.done.clock.max(written.read.clock);
-                self.forget(&written);
+            self.spill_failed = false;
+        }
+    }
+
+    fn count(&mut self, block: &Block, more: bool) {
+        for bucket in &block.facts.buckets {
+            let blocks = self.buckets.entry(*bucket).or_default();
+            *blocks = if more { *blocks + 1 } else { blocks.saturating_sub(1) };
+            if *blocks == 0 {
+                self.buckets.remove(bucket);
             }
         }
     }
 
-    fn forget(&mut self, written: &Written) {
-        let gone = |entry: &Entry| Arc::ptr_eq(&entry.writer, &written.writer);
-        for folded in &written.folded {
-            remove(&mut self.by_key, folded, gone);
-            if !self.by_key.contains_key(folded) {
-                written.buckets.iter().for_each(|bucket| self.forget_text(*bucket, *folded));
-            }
-        }
-        for bucket in &written.any {
-            remove(&mut self.any, bucket, gone);
-        }
-        for bucket in &written.buckets {
-            if let Some(count) = self.buckets.get_mut(bucket) {
-                *count -= 1;
-                if *count == 0 {
-                    self.buckets.remove(bucket);
-                }
-            }
-        }
-        self.keys -= written.buckets.len();
-    }
-}
-
-impl Window {
-    fn forget_text(&mut self, bucket: u64, folded: u128) {
-        if let Some(texts) = self.texts.get_mut(&bucket) {
-            texts.remove(&folded);
-            if texts.is_empty() {
-                self.texts.remove(&bucket);
-            }
+    /// How many keys it holds, of those each in how many files, and how many bytes of memory they take, about.
+    pub(crate) fn size(&self) -> Size {
+        let blocks = self.blocks.iter();
+        let spilled = blocks.clone().filter(|block| block.len_in_memory().is_none());
+        Size {
+            keys: self.open.len() + blocks.clone().map(Block::len).sum::<usize>(),
+            in_files: spilled.map(Block::len).sum(),
+            // Of a hash table, what is free counts too.
+            bytes: self.open.len() * 80 + blocks.map(Block::bytes).sum::<usize>(),
         }
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Entry>>, key: &K, gone: impl Fn(&Entry) -> bool) {
-    if let Some(entries) = map.get_mut(key) {
-        entries.retain(|entry| !gone(entry));
-        if entries.is_empty() {
-            map.remove(key);
-        }
+/// See [`Window::size`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) keys: usize,
+    pub(crate) in_files: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Where it is in the list, at whose end it is put if it is new.
+fn place<T: Clone + PartialEq>(all: &mut Vec<T>, one: &T) -> usize {
+    if let Some(at) = all.iter().position(|known| known == one) {
+        return at;
     }
+    all.push(one.clone());
+    all.len() - 1
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::{Window, Writer};
-    use crate::conflict::key::tests::key;
-    use crate::conflict::key::{ExactPart, Key};
-    use crate::conflict::rules::Effective;
-    use crate::conflict::seen::Seen;
-
-    fn writer(number: u64) -> Writer {
-        let gtids = [binlog::Gtid::new(Uuid::from_u128(2), number)].into_iter().collect();
-        Writer { gtids, effective: Effective { time: number, region: "us".into() } }
-    }
-
-    fn seen(up_to: u64) -> Seen {
-        let mut seen = Seen::default();
-        let numbers = (1..=up_to).map(|n| binlog::Gtid::new(Uuid::from_u128(2), n));
-        seen.add("us", &numbers.collect(), 0);
-        seen
-    }
-
-    #[test]
-    fn only_the_last_writer_of_a_key_counts_and_only_while_it_is_unseen() {
-        let mut window = Window::default();
-        window.write(writer(1), vec![key("t", "a"), key("t", "b")]);
-        window.write(writer(2), vec![key("t", "a")]);
-        let times = |window: &Window, name: &str, up_to| {
-            let unseen = window.unseen(&key("t", name), &seen(up_to));
-            unseen.iter().map(|u| u.writer.effective.time).collect::<Vec<_>>()
-        };
-        assert_eq!(times(&window, "a", 1), [2]);
-        assert_eq!(times(&window, "a", 2), [0u64; 0]);
-        assert_eq!(times(&window, "b", 1), [0u64; 0]);
-        assert_eq!(window.unseen(&key("t", "b"), &Seen::default()).len(), 1);
-        assert!(window.unseen(&key("other", "a"), &Seen::default()).is_empty());
-        window.prune(&seen(1));
-        assert_eq!((times(&window, "a", 0), times(&window, "b", 0)), (vec![2], vec![]));
-        window.prune(&seen(2));
-        assert!(window.is_empty() && window.by_key.is_empty() && window.buckets.is_empty());
-    }
-
-    #[test]
-    fn a_restart_needs_the_log_from_the_first_writer_that_may_be_unseen() {
-        let gtids = |number| writer(number).gtids;
-        let mut window = Window::behind(gtids(1), 1);
-        window.follow(&gtids(2), 2);
-        window.write(writer(3), vec![key("t", "a")]);
-        window.follow(&gtids(3), 3);
-        window.follow(&gtids(4), 4);
-        let up_to = |window: &Window| (window.done().gtids.count(), window.done().clock);
-        assert_eq!(up_to(&window), (2, 2));
-        assert!(window.covers(&gtids(4)));
-        window.prune(&seen(3));
-        assert_eq!(up_to(&window), (4, 4));
-    }
-
-    #[test]
-    fn a_key_that_can_not_be_folded_is_in_question_with_every_other_of_its_index() {
-        let mut window = Window::default();
-        let exact = |value: &str| vec![ExactPart { bytes: value.into(), collation: Some(255) }];
-        let any = |value: &str| Key { any: true, exact: exact(value), ..key("t", "") };
-        let text = |table: &str, value: &str| Key { exact: exact(value), ..key(table, value) };
-        window.write(writer(1), vec![text("t", "a"), text("other", "a")]);
-        window.write(writer(2), vec![any("é")]);
-        let questions = |value: &Key| {
-            let mut found: Vec<_> = window.unseen(value, &Seen::default());
-            found.sort_by_key(|u| u.writer.effective.time);
-            found.iter().map(|u| (u.writer.effective.time, u.in_question.is_some())).collect::<Vec<_>>()
-        };
-        assert_eq!(questions(&text("t", "a")), [(1, false), (2, true)]);
-        assert_eq!(questions(&any("é")), [(1, true), (2, false)]);
-        assert_eq!(questions(&text("other", "b")), []);
-        window.prune(&seen(2));
-        assert!(window.texts.is_empty() && window.any.is_empty(), "{window:?}");
-    }
-}
+#[path = "window_tests.rs"]
+mod tests;

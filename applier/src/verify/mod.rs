@@ -10,6 +10,7 @@
 //!
 //! It asks over SQL alone and needs no process of Twinlog but the appliers, whose checkpoints tell what has passed.
 
+pub(crate) mod background;
 mod column;
 mod error;
 mod key;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wire::ConnectOptions;
 
+pub use background::{LastRound, Schedule, UnequalTable, VerifyStatus};
 pub use error::Error;
 pub use repair::{RepairReport, Unrepaired};
 pub use report::{ColumnDifference, Difference, Event, TableReport, Unsettled, Watch};
@@ -61,6 +63,8 @@ pub struct Config {
     pub only: Option<TablePatterns>,
     /// The region to begin with: what is to be repaired is made equal to it.
     pub root: Option<String>,
+    /// Compare only these two regions.
+    pub between: Option<(String, String)>,
     /// How much it may ask for.
     pub limits: Limits,
     /// Where it notes how far it is.
@@ -135,7 +139,15 @@ impl Verifier {
         };
         let places = config.regions.iter().map(place).collect();
         let regions: BTreeSet<String> = config.regions.keys().cloned().collect();
-        let edges = names::edges(&regions, &config.links, config.root.as_deref());
+        let edges = match &config.between {
+            None => names::edges(&regions, &config.links, config.root.as_deref()),
+            Some((left, right)) => {
+                let both = [left, right];
+                let joins = |link: &&LinkInfo| both.contains(&&link.from) && both.contains(&&link.to);
+                let links: Vec<LinkInfo> = config.links.iter().filter(joins).cloned().collect();
+                names::edges(&both.into_iter().cloned().collect(), &links, Some(left))
+            }
+        };
         Self { config, places, edges, watch }
     }
 

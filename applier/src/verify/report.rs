@@ -81,6 +81,17 @@ impl TableReport {
             && self.unsettled.is_empty()
             && self.unnamed_chunks == 0
     }
+
+    /// `equal`, `different`, or `unsettled`: nothing differs for certain, and something could not be decided.
+    pub fn result(&self) -> &'static str {
+        if self.is_equal() {
+            "equal"
+        } else if self.definition.is_empty() && self.differences.is_empty() && self.unnamed_chunks == 0 {
+            "unsettled"
+        } else {
+            "different"
+        }
+    }
 }
 
 /// How far a table is, for a run that is to go on later.

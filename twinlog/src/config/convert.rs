@@ -61,6 +61,8 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         group: group(file, link),
         workers: link.workers,
         conflicts: conflict_rules(file, link),
+        verify: schedule(file, link)?,
+        state_dir: file.sync.state_dir.clone(),
         target_relay: match &to.relay {
             Some(relay) if conflict_rules(file, link).any_by_row() => {
                 Some(connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &to.mysql)?)
@@ -68,6 +70,20 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
             _ => None,
         },
     })
+}
+
+/// How a link's regions are compared beside it.
+fn schedule(file: &File, link: &Link) -> Result<Option<verify::Schedule>, Faults> {
+    let Some(verify) = &link.verify else { return Ok(None) };
+    let in_state = |end: &str| file.sync.state_dir.join(format!("verify-{}.{end}", link.name));
+    let config = verify::Config {
+        only: verify.only.clone(),
+        between: Some((link.from.clone(), link.to.clone())),
+        limits: verify.limits.clone(),
+        state: Some(in_state("json")),
+        ..verify_config(file, None)?
+    };
+    Ok(Some(verify::Schedule { config, every: verify.every, outcome: in_state("last.json") }))
 }
 
 /// What a comparison of regions is told. `root` is the region that others are made equal to.
@@ -95,6 +111,7 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
         regions,
         links: file.links.values().map(link).collect(),
         only: None,
+        between: None,
         root: root.map(Into::into),
         limits: verify::Limits::default(),
         state: None,

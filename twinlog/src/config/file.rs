@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use applier::verify::Limits;
 use applier::{GroupLimits, TablePatterns};
 use uuid::Uuid;
 use wire::{ListenerTls, TlsOptions};
@@ -156,8 +157,21 @@ pub struct Link {
     pub tls_key: Option<PathBuf>,
     /// Its admin listener.
     pub admin: Admin,
+    /// When its regions are compared beside it.
+    pub verify: Option<Verify>,
     /// Where single tables differ.
     pub tables: BTreeMap<String, TableSettings>,
+}
+
+/// `verify = { every = "24h" }` of a link.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// From the beginning of one round to that of the next.
+    pub every: Duration,
+    /// Only those of the tables in step.
+    pub only: Option<TablePatterns>,
+    /// How much it may ask of the servers.
+    pub limits: Limits,
 }
 
 /// `[link.NAME.table."DATABASE.TABLE"]`.

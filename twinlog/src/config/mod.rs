@@ -18,6 +18,7 @@ mod not_yet;
 mod read_link;
 mod read_region;
 mod read_sync;
+mod read_verify;
 mod reader;
 mod rings;
 mod rules;
@@ -34,7 +35,7 @@ pub use convert::{
 pub use fault::{Fault, Faults};
 pub use file::{
     Account, Admin, Detect, Existing, File, Initial, Link, Mysql, Operation, Policy, Region, Relay, Sync,
-    TableSettings,
+    TableSettings, Verify,
 };
 pub use secret::{PasswordSource, Place};
 

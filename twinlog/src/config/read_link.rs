@@ -6,7 +6,9 @@ use applier::GroupLimits;
 
 use super::read_region::{both_or_none, read_admin};
 use super::reader::Section;
-use super::{Detect, Existing, Initial, Link, Operation, Policy, Sync, TableSettings, derive, value};
+use super::{
+    Detect, Existing, Initial, Link, Operation, Policy, Sync, TableSettings, derive, read_verify, value,
+};
 
 const INITIAL: [(&str, Initial); 4] = [
     ("structure+data", Initial::StructureAndData),
@@ -70,6 +72,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         tls_cert: section.file("tls_cert"),
         tls_key: section.file("tls_key"),
         admin: read_admin(section),
+        verify: read_verify::read(section),
         tables: read_tables(section),
     };
     both_or_none(section, link.tls_cert.is_some(), link.tls_key.is_some());

@@ -77,6 +77,27 @@ fn assert_warning(result: Result<File, Faults>, key: &str, part: &str) {
 }
 
 #[test]
+fn a_links_own_comparisons_have_the_options_of_the_command() {
+    let file = with(
+        "eu-us",
+        "verify = { every = \"24h\", table = \"!shop.big\", max_rows_per_second = 9, max_load = 0, max_lag = \"0s\", wait = \"5s\" }",
+    )
+    .unwrap();
+    let schedule = applier_config(&file, "eu-us").unwrap().verify.unwrap();
+    assert_eq!(
+        (schedule.every, schedule.config.between),
+        (Duration::from_secs(86_400), Some(("eu".into(), "us".into())))
+    );
+    let limits = schedule.config.limits;
+    assert_eq!((limits.max_rows_per_second, limits.max_load, limits.max_lag), (Some(9), None, None));
+    assert_eq!((limits.wait, limits.sessions), (Duration::from_secs(5), 2));
+    let only = schedule.config.only.unwrap();
+    assert!(only.matches("shop", "other") && !only.matches("shop", "big"));
+    assert!(schedule.outcome.ends_with("state/verify-eu-us.last.json"));
+    assert!(applier_config(&file, "us-eu").unwrap().verify.is_none());
+}
+
+#[test]
 fn a_pair_is_read_with_defaults_for_the_rest() {
     let file = read(PAIR).unwrap();
     assert_eq!(file.warnings, []);
@@ -171,6 +192,11 @@ fn wrong_types_and_words_are_told_with_what_would_be_right() {
         "link.eu-us.group.max_bytes",
         "not a size",
     );
+    let verify = |options: &str| with("eu-us", &format!("verify = {{ {options} }}"));
+    assert_fault(verify("max_load = 1"), "link.eu-us.verify.every", "is missing");
+    assert_fault(verify("every = \"0s\""), "link.eu-us.verify.every", "1s at least");
+    assert_fault(verify("every = \"1h\", max_lags = \"1s\""), "link.eu-us.verify.max_lags", "max_lag");
+    assert_fault(verify("every = \"1h\", sessions = 65"), "link.eu-us.verify.sessions", "from 1 to 64");
     assert_fault(changed("name = \"shop\"", "name = \"../x\""), "sync.name", "letters, digits");
     assert_fault(changed("[link.eu-us]", "[link.\"eu us\"]"), "link.\"eu us\"", "letters, digits");
     assert_fault(changed("\"shop.*\"", "\"shop\""), "sync.tables", "has no database");

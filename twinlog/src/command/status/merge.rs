@@ -71,6 +71,8 @@ pub(crate) struct LinkReport {
     pub(crate) echo_dropped: Option<u64>,
     /// Transactions in which nothing is in step.
     pub(crate) filtered: Option<u64>,
+    /// The comparisons of its regions, where it has `verify`.
+    pub(crate) verify: Option<applier::verify::VerifyStatus>,
     /// The applier's last error, or why it can't be reached.
     pub(crate) last_error: Option<String>,
     /// The applier's last error in its parts: does it pass by itself, since when, when is the next try.
@@ -183,6 +185,7 @@ impl LinkReport {
         self.echo_dropped = Some(applier.echo_dropped);
         self.filtered = Some(applier.filtered);
         self.last_error.clone_from(&applier.last_error);
+        self.verify.clone_from(&applier.verify);
         self.error.clone_from(&applier.error);
         self.load.clone_from(&applier.load);
     }

@@ -1,7 +1,9 @@
 //! The status as a table for people.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use applier::verify::{UnequalTable, VerifyStatus};
 
 use super::merge::{LinkReport, SyncReport};
 use crate::admin::unix_time;
@@ -20,6 +22,11 @@ pub(super) fn render(report: &SyncReport) -> String {
     }
     if let Some(verified) = &report.verified {
         text += &compared(verified);
+    }
+    for link in &report.links {
+        if let Some(verify) = &link.verify {
+            text += &verifying(&link.link, verify);
+        }
     }
     for link in &report.links {
         text += &why(link);
@@ -68,6 +75,44 @@ pub(crate) fn ago(seconds: f64) -> String {
         3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
     }
+}
+
+/// What a link's own comparisons found, and how far the one is that runs.
+fn verifying(link: &str, verify: &VerifyStatus) -> String {
+    let at = |time: f64| {
+        let time = UNIX_EPOCH + Duration::try_from_secs_f64(time).unwrap_or_default();
+        humantime::format_rfc3339_seconds(time).to_string()
+    };
+    let mut text = format!("\nlink {link}, verify: ");
+    text += &match (&verify.last, verify.running, verify.next_at) {
+        (_, true, _) => {
+            let (done, guessed) = (count(Some(verify.rows_done)), count(Some(verify.rows_estimated)));
+            let table = verify.table.as_deref().unwrap_or("beginning");
+            let doing = verify.doing.as_ref().map(|what| format!(", {what}")).unwrap_or_default();
+            format!("running, {table}: {done} of about {guessed} rows{doing}\n")
+        }
+        (_, _, Some(next)) => format!("next at {}\n", at(next)),
+        _ => "waiting\n".into(),
+    };
+    // Writing to a string does not fail.
+    if let Some(last) = &verify.last {
+        let rows = count(Some(last.rows));
+        let _ = writeln!(
+            text,
+            "  last at {}: {}, {rows} rows in {} tables",
+            at(last.ended_at),
+            last.result,
+            last.tables
+        );
+        for table in &last.unequal {
+            let UnequalTable { table, result, differences, unsettled, .. } = table;
+            let _ = writeln!(text, "  {table}: {result}, {differences} rows differ, {unsettled} unsettled");
+        }
+    }
+    if let Some(error) = &verify.last_error {
+        let _ = writeln!(text, "  {error}");
+    }
+    text
 }
 
 /// When the regions were last compared on this host, and what was found.

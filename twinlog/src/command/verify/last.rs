@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{Outcome, word};
+use super::view::Outcome;
 use crate::failure::Failure;
 
 /// Its name in the state folder.
@@ -46,7 +46,7 @@ impl LastVerified {
         let table = |t: &applier::verify::TableReport| LastTable {
             table: t.table.clone(),
             regions: (t.left.clone(), t.right.clone()),
-            result: word(t).into(),
+            result: t.result().into(),
             differences: t.differences.len(),
         };
         Self {

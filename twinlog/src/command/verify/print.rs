@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use applier::verify::{Difference, RepairReport, TableReport, Unsettled};
 
-use super::view::{Outcome, text, word};
+use super::view::{Outcome, text};
 use crate::cli::VerifyArgs;
 use crate::command::status::{count, lines};
 use crate::failure::Failure;
@@ -92,7 +92,7 @@ fn row(table: &TableReport) -> Vec<String> {
     vec![
         table.table.clone(),
         format!("{} {}", table.left, table.right),
-        word(table).into(),
+        table.result().into(),
         count(Some(table.rows)),
         count(Some(table.rechecked)),
     ]

@@ -51,22 +51,11 @@ impl Outcome {
     }
 }
 
-/// The word for a table.
-pub(super) fn word(table: &TableReport) -> &'static str {
-    if table.is_equal() {
-        "equal"
-    } else if table.definition.is_empty() && table.differences.is_empty() && table.unnamed_chunks == 0 {
-        "unsettled"
-    } else {
-        "different"
-    }
-}
-
 fn table(table: &TableReport) -> Value {
     json!({
         "table": table.table,
         "regions": [table.left, table.right],
-        "result": word(table),
+        "result": table.result(),
         "rows": table.rows,
         "chunks": table.chunks,
         "rechecked": table.rechecked,
