@@ -276,7 +276,7 @@ pub(super) mod tests {
     #[test]
     fn trailing_spaces_and_prefixes_count_as_the_collation_says() {
         let part = |folding, prefix, text: &'static [u8]| {
-            MappedPart { position: 0, prefix, folding }.of(&Value::Bytes(text.into()))
+            MappedPart { position: 0, prefix, folding }.of(&Value::Bytes(text))
         };
         let padded = Folding::Unpadded { collation: 46 };
         assert_eq!(part(padded, None, b"a  "), part(padded, None, b"a"));
