@@ -180,7 +180,7 @@ impl Checkpoint {
         let seq = self.seq[usize::from(*slot)];
         format!(
             "UPDATE {table} SET seq = IF(epoch = {epoch} AND seq = {seq}, seq + 1, NULL), gtid_set = '{applied}', \
-             source_file = {}, source_position = {}, updated_at = NOW(6), clock = {}, seen = {}, \
+             source_file = {}, source_position = {}, updated_at = SYSDATE(6), clock = {}, seen = {}, \
              target_gtid_set = '{}', target_clock = {} \
              WHERE {rows} AND slot = {slot}",
             sql::text(&mark.end.file),

@@ -34,7 +34,7 @@ async fn a_target_without_room_is_waited_for_and_gets_everything_when_there_is_s
     pair.us.kill9();
     pair.us.restart_with(&[ROOM]);
     pair.start().await;
-    for id in 0..12 {
+    for id in 0..24 {
         pair.eu.run(&format!("INSERT INTO shop.t VALUES ({id}, REPEAT('x', 1 << 20))")).await;
     }
     let status = until("the link says that there is no room", SOON, async || {

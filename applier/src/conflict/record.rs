@@ -67,7 +67,7 @@ impl Conflict {
         format!(
             "INSERT INTO {} (decided_at, link, gtid, committed_at, database_name, table_name, row_key, operation, \
              kind, policy, winner, detail, unseen, incoming_before, incoming_after, local_row) VALUES \
-             (NOW(6), {}, '{}', FROM_UNIXTIME({}.{:06}), {}, {}, {}, '{}', '{}', '{}', '{}', {}, {}, {}, {}, {})",
+             (SYSDATE(6), {}, '{}', FROM_UNIXTIME({}.{:06}), {}, {}, {}, '{}', '{}', '{}', '{}', {}, {}, {}, {}, {})",
             sql::table(schema, TABLE),
             sql::text(&link.text()),
             self.gtid,
@@ -116,7 +116,7 @@ impl Open {
     /// The statement that says it is done with.
     pub(super) fn close(&self, schema: &str) -> String {
         format!(
-            "UPDATE {} SET resolved_at = NOW(6), resolution = COALESCE(resolution, 'by hand'), \
+            "UPDATE {} SET resolved_at = SYSDATE(6), resolution = COALESCE(resolution, 'by hand'), \
              winner = CASE resolution WHEN 'source' THEN 'source' WHEN 'target' THEN 'target' ELSE winner END \
              WHERE id = {}",
             sql::table(schema, TABLE),
