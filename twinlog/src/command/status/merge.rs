@@ -67,6 +67,8 @@ pub(crate) struct LinkReport {
     pub(crate) groups_committed: Option<u64>,
     /// DDL statements applied since start.
     pub(crate) ddl_applied: Option<u64>,
+    /// Conflicts decided since start.
+    pub(crate) conflicts: Option<u64>,
     /// Transactions dropped because they began in the target.
     pub(crate) echo_dropped: Option<u64>,
     /// Transactions in which nothing is in step.
@@ -182,6 +184,7 @@ impl LinkReport {
         self.rows_applied = Some(applier.rows_applied);
         self.groups_committed = Some(applier.groups_committed);
         self.ddl_applied = Some(applier.ddl_applied);
+        self.conflicts = Some(applier.conflicts);
         self.echo_dropped = Some(applier.echo_dropped);
         self.filtered = Some(applier.filtered);
         self.last_error.clone_from(&applier.last_error);
