@@ -21,6 +21,8 @@ pub struct Config {
     pub to: String,
     /// Checkpoint and metadata live in this schema of the target.
     pub meta_schema: String,
+    /// Pack what comes from there by zstd, where it offers that.
+    pub compress: bool,
     /// What it attaches to: the relay of `from`, or a MySQL server.
     pub source: ConnectOptions,
     /// The source MySQL server itself, for questions that only it can answer; addresses in order of preference.

@@ -141,7 +141,7 @@ impl Lanes {
             if !open && self.waiting.is_empty() && self.running.is_empty() {
                 break;
             }
-            let wants_more = open && self.waiting.is_empty() && !self.free.is_empty();
+            let wants_more = open && self.waiting.is_empty() && self.has_place();
             tokio::select! {
                 biased;
                 Some(ran) = self.tasks.join_next() => self.note(finished(ran))?,
@@ -180,6 +180,14 @@ impl Lanes {
         Ok(())
     }
 
+    /// Is one more on its way of any use? Not while commits are what takes the time: a group that has run waits for its
+    /// turn already, and what comes meanwhile had better gather into one behind it.
+    fn has_place(&self) -> bool {
+        let waits = |running: &Running| matches!(running.state, State::Applied(..));
+        let commits = self.running.front().is_some_and(|oldest| matches!(oldest.state, State::Committing));
+        !self.free.is_empty() && !(commits && self.running.iter().any(waits))
+    }
+
     fn may_begin(&self, span: Option<Span>) -> bool {
         let passes = |running: &Running| match running.state {
             State::Applying => {
@@ -188,7 +196,7 @@ impl Lanes {
             State::Applied(..) | State::Committing => true,
             State::Failed(..) => false,
         };
-        !self.free.is_empty() && self.running.iter().all(passes)
+        self.has_place() && self.running.iter().all(passes)
     }
 
     /// Sends a group on its way.

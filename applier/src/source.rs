@@ -42,6 +42,10 @@ pub(crate) struct Attach {
     /// What people see in `SHOW REPLICAS`.
     pub(crate) label: String,
     pub(crate) server_id: u32,
+    /// Whose echo a relay need not send in full: see the relay's `echo.rs`.
+    pub(crate) without_echo: Option<String>,
+    /// Pack what goes over the connection.
+    pub(crate) compress: bool,
 }
 
 impl Attach {
@@ -54,6 +58,8 @@ impl Attach {
             name: link.text(),
             label: config.link.clone(),
             server_id: config.server_id,
+            without_echo: Some(format!("{}/{}/{}", config.sync, config.meta_schema, config.to)),
+            compress: config.compress,
         }
     }
 
@@ -66,6 +72,8 @@ impl Attach {
             name: window_name(&link.text()),
             label: format!("{} window", config.link),
             server_id: config.server_id.wrapping_add(1),
+            without_echo: None,
+            compress: false,
         }
     }
 }
@@ -89,7 +97,12 @@ pub(crate) struct Source {
 impl Source {
     /// Connects and finds out what answers.
     pub(crate) async fn connect(attach: Attach) -> Result<Self, Error> {
-        let connection = Connection::connect(&attach.server).await.map_err(Error::source("connecting"))?;
+        let connection = if attach.compress {
+            Connection::connect_compressed(&attach.server).await
+        } else {
+            Connection::connect(&attach.server).await
+        };
+        let connection = connection.map_err(Error::source("connecting"))?;
         let mut source =
             Self { connection, attach, is_relay: true, uuids: Vec::new(), remembers_link: false };
         let name = format!("SET @twinlog_link = {}", crate::sql::text(&source.attach.name));
@@ -153,7 +166,9 @@ impl Source {
 
     /// Asks for everything behind `applied`.
     pub(crate) async fn dump(mut self, applied: &GtidSet) -> Result<Stream, Error> {
-        let Attach { server_id, name, label, .. } = self.attach;
+        let Attach { server_id, name, label, without_echo, .. } = self.attach;
+        let mut user_variables = vec![("twinlog_link".to_owned(), name.clone())];
+        user_variables.extend(without_echo.map(|whose| ("twinlog_without_echo".to_owned(), whose)));
         let options = ReplicaOptions {
             server_id,
             // The same wherever the applier runs: a source ends an older dump of the same uuid.
@@ -162,7 +177,7 @@ impl Source {
             report_port: 0,
             heartbeat_period: HEARTBEAT,
             semi_sync: self.is_relay,
-            user_variables: vec![("twinlog_link".into(), name)],
+            user_variables,
         };
         let info = self.connection.register_replica(&options).await.map_err(Error::source("registering"))?;
         if info.gtid_mode != "ON" {

@@ -20,7 +20,7 @@ pub(crate) struct Transactions {
     rows: Vec<Vec<Event>>,
 }
 
-fn options(port: u16) -> ConnectOptions {
+pub(crate) fn options(port: u16) -> ConnectOptions {
     ConnectOptions {
         address: format!("127.0.0.1:{port}"),
         user: USER.into(),

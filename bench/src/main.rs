@@ -3,14 +3,22 @@
 
 mod by_hand;
 mod catch_up;
+mod cost;
+mod duo;
+mod growth;
 mod link_latency;
 mod load;
+mod micro;
 mod ratio;
+mod ratios;
 mod relay;
 mod stage;
+mod steady;
 mod sync;
+mod times;
 mod verify;
 mod verify_peer;
+mod wan;
 
 use std::process::ExitCode;
 
@@ -32,6 +40,18 @@ enum Command {
     LinkLatency(link_latency::Options),
     /// The relay: pulling into its durable log against `mysqlbinlog --raw`, and serving from it.
     Relay(relay::Options),
+    /// A pace of writes in one region or both: how long from commit to commit, against MySQL's own replication.
+    Steady(steady::Options),
+    /// Across a long distance: catching up, and how many bytes cross, against a replica that asks for zstd.
+    Wan(wan::Options),
+    /// Processor time and memory of relays and appliers, idle and at a pace.
+    Cost(cost::Options),
+    /// How the time to catch up grows with the backlog, the width of rows, and the number of tables.
+    Growth(growth::Options),
+    /// The hot pieces by themselves.
+    Micro(micro::Options),
+    /// What two revisions said, held against each other: for `bench/compare`.
+    Ratios(ratios::Options),
     /// Comparing a table of two servers: chunks in one thread as pt-table-checksum has them against `twinlog verify`.
     Verify(verify::Options),
 }
@@ -42,6 +62,12 @@ async fn main() -> ExitCode {
         Command::CatchUp(options) => catch_up::run(options).await,
         Command::LinkLatency(options) => link_latency::run(options).await,
         Command::Relay(options) => relay::run(options).await,
+        Command::Steady(options) => steady::run(options).await,
+        Command::Wan(options) => wan::run(options).await,
+        Command::Cost(options) => cost::run(options).await,
+        Command::Growth(options) => growth::run(options).await,
+        Command::Micro(options) => micro::run(options),
+        Command::Ratios(options) => ratios::run(&options),
         Command::Verify(options) => verify::run(options).await,
     };
     match result {

@@ -57,6 +57,52 @@ impl Sync {
         Ok(Self { folder: folder.into(), file, relay_port, children: Vec::new() })
     }
 
+    /// Both directions between two servers, `eu` and `us`. Relays listen at `relays`, are reached at `reached`, and begin
+    /// behind `starts`; `link` are both links' further settings.
+    pub(crate) fn pair(
+        folder: &Path,
+        servers: [u16; 2],
+        relays: [u16; 2],
+        reached: [u16; 2],
+        starts: &[String; 2],
+        link: &str,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("secret"), PASSWORD)?;
+        let mut text =
+            "[sync]\nname = \"bench\"\ntables = [\"sbtest.*\"]\nstate_dir = \"state\"\n".to_owned();
+        for (i, name) in ["eu", "us"].into_iter().enumerate() {
+            let (server, relay, address, start) = (servers[i], relays[i], reached[i], &starts[i]);
+            text.push_str(&format!(
+                "[region.{name}]\nmysql.address = \"127.0.0.1:{server}\"\nmysql.user = \"{USER}\"\n\
+                 mysql.password_file = \"secret\"\nmysql.tls = \"disabled\"\nrelay.listen = \"127.0.0.1:{relay}\"\n\
+                 relay.address = \"127.0.0.1:{address}\"\nrelay.user = \"link\"\nrelay.password_file = \"secret\"\n\
+                 relay.dir = \"relay-{name}\"\nrelay.start = \"{start}\"\n"
+            ));
+        }
+        for (from, to) in [("eu", "us"), ("us", "eu")] {
+            text.push_str(&format!("[link.{from}-{to}]\nfrom = \"{from}\"\nto = \"{to}\"\n{link}\n"));
+        }
+        let file = folder.join("twinlog.toml");
+        fs::write(&file, text)?;
+        Ok(Self { folder: folder.into(), file, relay_port: relays[0], children: Vec::new() })
+    }
+
+    /// Starts one process, `relay eu` or `applier eu-us`; its process id.
+    pub(crate) fn start(&mut self, kind: &str, name: &str) -> Result<u32> {
+        self.spawn(&[kind, if kind == "relay" { "--region" } else { "--link" }, name])
+    }
+
+    /// Ends one process.
+    pub(crate) fn stop_one(&mut self, pid: u32) {
+        if let Some(at) = self.children.iter().position(|child| child.id() == pid) {
+            let mut child = self.children.remove(at);
+            // One that has ended by itself is as good.
+            _ = child.kill();
+            _ = child.wait();
+        }
+    }
+
     /// As [`Self::new`], with a relay beside the target too, in whose log the link looks for conflicts by rows.
     pub(crate) fn by_rows(folder: &Path, source: u16, target: u16, start: &str) -> Result<Self> {
         let sync = Self::new(folder, source, Some(target), start, false)?;

@@ -15,6 +15,7 @@ mod begin;
 mod beside;
 mod choose;
 mod config;
+mod echo;
 mod error;
 mod feed;
 mod frames;

@@ -11,6 +11,7 @@ use binlog::{Event, EventKind};
 use storage::{Item, LogEvent, LogPosition, SegmentBegin};
 use wire::EventSender;
 
+use crate::echo::Echo;
 use crate::request::{From, Request};
 
 /// How a client is to get checksums. In the log every event has one.
@@ -36,6 +37,7 @@ pub(crate) struct Outgoing {
     /// It begins at this position of a file, and knows what is before it.
     begins_at: Option<u64>,
     by_gtids: bool,
+    echo: Option<Echo>,
     state: State,
 }
 
@@ -63,6 +65,7 @@ impl Outgoing {
             heartbeat_v2: request.heartbeat_v2,
             begins_at: begins_at.map(|place| place.position),
             by_gtids: matches!(request.from, From::Gtids(..)),
+            echo: request.without_echo.clone().map(Echo::new),
             state: State::default(),
         }
     }
@@ -86,6 +89,11 @@ impl Outgoing {
     }
 
     async fn event(&mut self, event: &LogEvent) -> Result<(), wire::Error> {
+        if self.echo.as_mut().is_some_and(|echo| echo.leaves_out(&event.event)) {
+            // In the middle of a transaction, the rest of which follows and tells the place.
+            self.state.position = event.source_end;
+            return Ok(());
+        }
         let begin = event.source_end.saturating_sub(event.event.size().into());
         self.passed_over(begin).await?;
         self.send(&event.event).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use binlog::GtidSet;
 use wire::Command;
 
+use crate::echo::EchoOf;
 use crate::outgoing::Checksums;
 
 /// Dump flag: end at the end of the log.
@@ -32,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) semi_sync: bool,
     /// How it wants checksums.
     pub(crate) checksums: Checksums,
+    /// Whose echo it has no use for.
+    pub(crate) without_echo: Option<EchoOf>,
 }
 
 /// Where a dump begins.
@@ -91,6 +94,7 @@ impl Request {
                 Some(name) if name.eq_ignore_ascii_case("CRC32") => Checksums::Sent,
                 Some(_) => Checksums::SentFromFormat,
             },
+            without_echo: variables.get("twinlog_without_echo").and_then(|text| EchoOf::parse(text)),
         })
     }
 

@@ -14,6 +14,7 @@ mod check_tables;
 mod column_types;
 mod column_values;
 mod command_line;
+mod compression;
 mod conflict_cascades;
 mod conflict_owned;
 mod conflict_storm;

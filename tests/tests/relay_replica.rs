@@ -94,7 +94,9 @@ async fn a_stock_replica_follows_a_relay_over_plain_tcp_through_restarts_of_both
 async fn a_stock_replica_follows_a_relay_over_tls_through_restarts_of_both() {
     let stage = stage(true).await;
     let ca = stage.source.datadir().join("ca.pem");
-    follows(stage, &format!("SOURCE_SSL = 1, SOURCE_SSL_CA = '{}'", ca.display())).await;
+    let more =
+        format!("SOURCE_SSL = 1, SOURCE_SSL_CA = '{}', SOURCE_COMPRESSION_ALGORITHMS = 'zstd'", ca.display());
+    follows(stage, &more).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ pub(crate) mod capability {
     pub(crate) const PLUGIN_AUTH_LENENC_DATA: u32 = 1 << 21;
     pub(crate) const SESSION_TRACK: u32 = 1 << 23;
     pub(crate) const DEPRECATE_EOF: u32 = 1 << 24;
+    pub(crate) const ZSTD_COMPRESSION: u32 = 1 << 26;
 }
 
 /// Status flags of OK and EOF packets.

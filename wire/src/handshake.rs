@@ -91,6 +91,8 @@ pub(crate) struct Response {
     pub(crate) database: Option<String>,
     pub(crate) plugin: Option<String>,
     pub(crate) attributes: Vec<(String, String)>,
+    /// How hard to pack; of no meaning without the capability.
+    pub(crate) zstd_level: u8,
 }
 
 impl Response {
@@ -129,6 +131,9 @@ impl Response {
         }
         if has(capability::CONNECT_ATTRS) && !cursor.is_empty() {
             response.attributes = parse_attributes(cursor.lenenc_bytes()?)?;
+        }
+        if has(capability::ZSTD_COMPRESSION) {
+            response.zstd_level = cursor.u8()?;
         }
         Ok(response)
     }
@@ -173,6 +178,9 @@ impl Response {
                 put_lenenc_bytes(&mut attributes, value.as_bytes());
             }
             put_lenenc_bytes(&mut out, &attributes);
+        }
+        if has(capability::ZSTD_COMPRESSION) {
+            out.push(self.zstd_level);
         }
         out
     }

@@ -17,6 +17,7 @@
 mod answer;
 mod auth;
 mod client;
+mod compressed;
 mod constants;
 mod cursor;
 mod encode;

@@ -9,7 +9,7 @@ mod latency;
 mod many;
 mod open;
 mod peer;
-mod process;
+pub(crate) mod process;
 mod reader;
 mod report;
 mod serve;

@@ -30,7 +30,7 @@ pub(super) fn measured<T>(action: impl FnOnce() -> Result<T>) -> Result<(Measure
 }
 
 /// Processor seconds of a process.
-pub(super) fn cpu(pid: u32) -> Result<f64> {
+pub(crate) fn cpu(pid: u32) -> Result<f64> {
     stat(&pid.to_string(), 11)
 }
 
@@ -50,7 +50,7 @@ fn stat(pid: &str, first: usize) -> Result<f64> {
 }
 
 /// Resident memory of a process, MiB: now and at most.
-pub(super) fn resident(pid: u32) -> Result<(u64, u64)> {
+pub(crate) fn resident(pid: u32) -> Result<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).context("no such field")?;

@@ -51,6 +51,7 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         from: link.from.clone(),
         to: link.to.clone(),
         meta_schema: file.sync.meta_schema.clone(),
+        compress: link.compress.unwrap_or_else(|| !super::value::is_loopback(&source.address)),
         source,
         source_servers,
         targets: servers(file, &to.mysql, &to.mysql.writer)?,

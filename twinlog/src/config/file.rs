@@ -145,6 +145,8 @@ pub struct Link {
     pub renames_are_derived: bool,
     /// Groups side by side.
     pub workers: usize,
+    /// Whether what crosses is packed; `None`: beyond loopback.
+    pub compress: Option<bool>,
     /// How large a group may grow.
     pub group: GroupLimits,
     /// Not before this time.

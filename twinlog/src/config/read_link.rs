@@ -28,6 +28,9 @@ const POLICIES: [(&str, Policy); 4] = [
 
 const DETECT: [(&str, Detect); 2] = [("row", Detect::Row), ("key", Detect::Key)];
 
+/// MySQL's own words.
+const COMPRESSION: [(&str, bool); 2] = [("zstd", true), ("uncompressed", false)];
+
 const OPERATIONS: [(&str, Operation); 3] =
     [("insert", Operation::Insert), ("update", Operation::Update), ("delete", Operation::Delete)];
 
@@ -66,6 +69,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         rename: read_rename(section),
         renames_are_derived: false,
         workers: workers.unwrap_or(WORKERS),
+        compress: section.parsed("compression", |t| value::word(t, &COMPRESSION)),
         group: read_group(section),
         start_at: section.parsed("start_at", value::time),
         server_id: server_id.unwrap_or_else(|| derive::server_id(&sync.name, "link", name)),

@@ -12,6 +12,7 @@ use super::Connection;
 use crate::answer::unexpected;
 use crate::auth::client::Plugin;
 use crate::auth::public_key;
+use crate::compressed::{self, Side};
 use crate::constants::{
     MAX_PACKET, UTF8MB4_0900_AI_CI, UTF8MB4_GENERAL_CI, capability as cap, header, status,
 };
@@ -55,6 +56,7 @@ pub(super) async fn log_in(
     host: &str,
     tls: Option<Arc<ClientConfig>>,
     options: &ConnectOptions,
+    compress: bool,
 ) -> Result<Connection, Error> {
     let mut line = Line::new(stream, LOGIN_PACKET);
     let greeting = receive_greeting(&mut line, options).await?;
@@ -68,8 +70,9 @@ pub(super) async fn log_in(
     let tls = tls_to_use(tls, greeting.capabilities, options)?;
     let encrypted = tls.is_some();
     let plugin = Plugin::from_name(&greeting.plugin).unwrap_or(Plugin::CachingSha2);
+    let compress = if compress { cap::ZSTD_COMPRESSION & greeting.capabilities } else { 0 };
     let response = Response {
-        capabilities: WANTED & greeting.capabilities | if encrypted { cap::SSL } else { 0 },
+        capabilities: WANTED & greeting.capabilities | compress | if encrypted { cap::SSL } else { 0 },
         max_packet: 1 << 30,
         collation: if version >= ServerVersion::new(8, 0, 1) && version.major < 10 {
             UTF8MB4_0900_AI_CI
@@ -80,6 +83,7 @@ pub(super) async fn log_in(
         proof: plugin.proof(&options.password, &greeting.nonce),
         plugin: Some(plugin.name().to_owned()),
         attributes: attributes(),
+        zstd_level: compressed::LEVEL,
         ..Response::default()
     };
     if let Some(config) = tls {
@@ -90,6 +94,9 @@ pub(super) async fn log_in(
     let mut login = Login { line, options, plugin, nonce: greeting.nonce, encrypted };
     let ok = login.authenticate().await?;
     let mut line = login.line;
+    if compress != 0 {
+        line = line.compressed(Side::Client, compressed::LEVEL)?;
+    }
     line.reader.set_limit(MAX_PACKET);
     line.reader.set_read_ahead(READ_AHEAD);
     Ok(Connection {

@@ -57,12 +57,26 @@ impl Connection {
     /// Each names the address; [`Error::Connect`], [`Error::ConnectTimeout`] and [`Error::Login`] say
     /// what to look at.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, Error> {
+        Self::connect_with(options, false).await
+    }
+
+    /// As [`Self::connect`]; what goes over the connection is packed by zstd, both ways, where the server offers that:
+    /// for long distances.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`].
+    pub async fn connect_compressed(options: &ConnectOptions) -> Result<Self, Error> {
+        Self::connect_with(options, true).await
+    }
+
+    async fn connect_with(options: &ConnectOptions, compress: bool) -> Result<Self, Error> {
         let host = host_of(&options.address)?;
         let tls = tls::client::config(&options.tls).await?;
         let work = async {
             let stream = TcpStream::connect(&options.address).await?;
             crate::prepare_socket(&stream)?;
-            Box::pin(login::log_in(Box::new(stream), host, tls, options)).await
+            Box::pin(login::log_in(Box::new(stream), host, tls, options, compress)).await
         };
         within(options, work).await
     }
@@ -77,7 +91,7 @@ impl Connection {
         let host = host_of(&options.address)?;
         let tls = tls::client::config(&options.tls).await?;
         let stream: BoxStream = Box::new(stream);
-        within(options, Box::pin(login::log_in(stream, host, tls, options))).await
+        within(options, Box::pin(login::log_in(stream, host, tls, options, false))).await
     }
 
     /// The server's number of this connection, as in `SHOW PROCESSLIST` and for `KILL`.
@@ -103,6 +117,11 @@ impl Connection {
     /// Whether the connection is under TLS.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// Whether what goes over it is packed.
+    pub fn is_compressed(&self) -> bool {
+        self.has_capability(crate::constants::capability::ZSTD_COMPRESSION)
     }
 
     /// Whether the connection can still be used; `false` after a call that did not end.

@@ -74,6 +74,7 @@ proptest! {
             database: database.filter(|_| has(capability::CONNECT_WITH_DB)),
             plugin: has(capability::PLUGIN_AUTH).then_some(plugin),
             attributes: if has(capability::CONNECT_ATTRS) { attributes } else { Vec::new() },
+            zstd_level: if has(capability::ZSTD_COMPRESSION) { 7 } else { 0 },
         };
         prop_assert_eq!(Response::parse(&response.encode()), Ok(response));
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{PacketReader, PacketWriter};
+use crate::compressed::{Compressed, Side};
 use crate::constants::header;
 use crate::stream::{BoxStream, Reading, Writing};
 use crate::{Error, ServerError};
@@ -27,13 +28,26 @@ impl Line {
     /// # Errors
     ///
     /// [`Error::Protocol`] if bytes arrived that should have come after the upgrade: somebody on the
-    /// way may have put them there.
+    /// way may have put them there before a TLS handshake.
     pub(crate) fn into_stream(self) -> Result<BoxStream, Error> {
         let (reading, early) = self.reader.into_parts();
         if !early.is_empty() {
-            return Err(Error::protocol("bytes in the clear where the TLS handshake belongs"));
+            return Err(Error::protocol("bytes in the clear where the upgrade of the connection belongs"));
         }
         Ok(reading.unsplit(self.writer.into_inner()))
+    }
+
+    /// The same conversation, packed from here on: behind the end of a login.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if bytes arrived already that should have been packed.
+    pub(crate) fn compressed(self, side: Side, level: u8) -> Result<Self, Error> {
+        let sequence = self.sequence;
+        let stream = Compressed::new(self.into_stream()?, side, level)?;
+        let mut line = Self::new(Box::new(stream), 0);
+        line.set_sequence(sequence);
+        Ok(line)
     }
 
     pub(crate) fn sequence(&self) -> u8 {

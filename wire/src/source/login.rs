@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::Session;
 use crate::auth::client::Plugin;
 use crate::auth::verifier::{Users, Verifier};
+use crate::compressed::{LEVELS, Side};
 use crate::constants::{UTF8MB4_0900_AI_CI, capability as cap, header, plugin, status};
 use crate::handshake::{AuthSwitch, Greeting, NONCE, Response};
 use crate::packet::Line;
@@ -48,7 +49,8 @@ const OFFERED: u32 = cap::LONG_PASSWORD
     | cap::PLUGIN_AUTH
     | cap::CONNECT_ATTRS
     | cap::PLUGIN_AUTH_LENENC_DATA
-    | cap::DEPRECATE_EOF;
+    | cap::DEPRECATE_EOF
+    | cap::ZSTD_COMPRESSION;
 
 /// What holds for all logins of a listener.
 #[derive(Clone, Debug)]
@@ -143,7 +145,12 @@ async fn log_in(stream: BoxStream, peer: Peer, options: &LoginOptions) -> Result
 
     let ok = OkInfo { status_flags: status::AUTOCOMMIT, ..OkInfo::default() };
     login.line.send(&[&ok.encode(header::OK)]).await?;
-    Ok(Session::new(login.line, response, peer, encrypted, options))
+    let mut line = login.line;
+    if response.capabilities & cap::ZSTD_COMPRESSION != 0 {
+        let level = response.zstd_level.clamp(*LEVELS.start(), *LEVELS.end());
+        line = line.compressed(Side::Server, level)?;
+    }
+    Ok(Session::new(line, response, peer, encrypted, options))
 }
 
 fn greeting(peer: Peer, options: &LoginOptions, nonce: &[u8]) -> Greeting {
