@@ -44,15 +44,13 @@ struct Backlog {
     tables: u64,
 }
 
+/// Makes another backlog of one.
+type Vary = fn(Backlog, u64) -> Backlog;
+
 pub(crate) async fn run(options: Options) -> Result<()> {
     let fixed = Backlog { mib: options.fixed, width: 1000, tables: 1 };
-    let series = [
-        (
-            "backlog",
-            "MiB of rows",
-            &options.backlog,
-            (|b, mib| Backlog { mib, ..b }) as fn(Backlog, u64) -> Backlog,
-        ),
+    let series: [(&str, &str, &[u64], Vary); 3] = [
+        ("backlog", "MiB of rows", &options.backlog, |b, mib| Backlog { mib, ..b }),
         ("width", "bytes a row", &options.width, |b, width| Backlog { width, ..b }),
         ("tables", "tables", &options.tables, |b, tables| Backlog { tables, ..b }),
     ];

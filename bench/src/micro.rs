@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use binlog::event::Header;
 use binlog::row::{Condenser, RowsEvent, TableMap};
-use binlog::{Event, EventKind, Gtid, GtidSet};
+use binlog::{Event, EventKind, FormatDescription, Gtid, GtidSet};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
@@ -64,8 +64,62 @@ pub(crate) fn run(options: Options) -> Result<()> {
     let bench = Bench { only: options.only };
     events(&bench)?;
     groups(&bench)?;
+    log(&bench)?;
     sets(&bench);
     Ok(())
+}
+
+/// A log of another server's tests: its first event tells how events are laid out.
+const GOLDEN: &[u8] = include_bytes!("../../binlog/golden/tagged-and-ddl.binlog");
+
+/// The relay log: appending, each transaction into file and index, and one flush for a hundred.
+fn log(bench: &Bench) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut rest = Bytes::from_static(&GOLDEN[4..]);
+    let size = usize::try_from(u32::from_le_bytes(rest[9..13].try_into()?))?;
+    let format = FormatDescription::parse(&Event::new(rest.split_to(size))?)?;
+    let uuid = Uuid::from_u128(7);
+    let (_log, mut writer) = storage::RelayLog::open(folder.path(), storage::Options::new("bench", "eu"))?;
+    let mut position = 4 + u64::from(format.event().size());
+    let file = storage::SourceFile { server_uuid: uuid, file: "binlog.000001".into(), position: 4, format };
+    writer.source_file(&file)?;
+    let mut placed = |kind: EventKind, body: &[u8]| -> Result<Event> {
+        let event = event(kind, body);
+        position += u64::from(event.size());
+        let log_pos = u32::try_from(position)?;
+        Ok(event.with_header(|header| header.log_pos = log_pos))
+    };
+    let previous = binlog::event::previous_gtids(1, 0, 0, &GtidSet::new());
+    writer.append(&placed(previous.kind(), previous.body())?)?;
+    let mut gno = 0_u64;
+    let mut append = |writer: &mut storage::LogWriter| -> Result<()> {
+        gno += 1;
+        let gtid = [
+            &[1][..],
+            uuid.as_bytes(),
+            &gno.to_le_bytes(),
+            &[2],
+            &(gno - 1).to_le_bytes(),
+            &gno.to_le_bytes(),
+        ];
+        let begin = [&[0; 8][..], &[1, 0, 0, 0, 0], b"t\0BEGIN"].concat();
+        writer.append(&placed(EventKind::Gtid, &gtid.concat())?)?;
+        writer.append(&placed(EventKind::Query, &begin)?)?;
+        writer.append(&placed(EventKind::WriteRows, &[7; 400])?)?;
+        writer.append(&placed(EventKind::Xid, &gno.to_le_bytes())?)?;
+        Ok(())
+    };
+    let mut failed = None;
+    bench.run("log/append_transaction", 0, || {
+        failed = append(&mut writer).err().or(failed.take());
+    });
+    bench.run("log/append_100_transactions_and_flush", 0, || {
+        for _ in 0..100 {
+            failed = append(&mut writer).err().or(failed.take());
+        }
+        failed = writer.sync().map_err(anyhow::Error::from).err().or(failed.take());
+    });
+    failed.map_or(Ok(()), Err)
 }
 
 fn event(kind: EventKind, body: &[u8]) -> Event {
@@ -123,8 +177,6 @@ fn groups(bench: &Bench) -> Result<()> {
     let raw = vec![0x5a_u8; 1 << 20];
     let mut out = vec![0; base64::encoded_len(raw.len(), true).unwrap_or(2 << 20)];
     bench.run("base64/size=1MiB", raw.len(), || STANDARD.encode_slice(&raw, &mut out).is_ok());
-    let bytes = Bytes::from(raw);
-    bench.run("crc32/size=1MiB", bytes.len(), || Event::new(bytes.clone()).is_err());
     Ok(())
 }
 

@@ -12,7 +12,10 @@ use twinlog::local_mysql::{Server, free_port};
 
 use crate::stage::{PASSWORD, USER, root, twinlog};
 
-/// A sync of one direction.
+/// The regions of a pair.
+const SIDES: [&str; 2] = ["eu", "us"];
+
+/// A sync of one direction, or of a pair.
 pub(crate) struct Sync {
     pub(crate) folder: PathBuf,
     file: PathBuf,
@@ -57,7 +60,7 @@ impl Sync {
         Ok(Self { folder: folder.into(), file, relay_port, children: Vec::new() })
     }
 
-    /// Both directions between two servers, `eu` and `us`. Relays listen at `relays`, are reached at `reached`, and begin
+    /// Both directions between two servers, `eu` and `us`, with a file for each side. Relays listen at `relays`, are reached at `reached`, and begin
     /// behind `starts`; `link` are both links' further settings.
     pub(crate) fn pair(
         folder: &Path,
@@ -69,27 +72,34 @@ impl Sync {
     ) -> Result<Self> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("secret"), PASSWORD)?;
-        let mut text =
-            "[sync]\nname = \"bench\"\ntables = [\"sbtest.*\"]\nstate_dir = \"state\"\n".to_owned();
-        for (i, name) in ["eu", "us"].into_iter().enumerate() {
-            let (server, relay, address, start) = (servers[i], relays[i], reached[i], &starts[i]);
-            text.push_str(&format!(
-                "[region.{name}]\nmysql.address = \"127.0.0.1:{server}\"\nmysql.user = \"{USER}\"\n\
-                 mysql.password_file = \"secret\"\nmysql.tls = \"disabled\"\nrelay.listen = \"127.0.0.1:{relay}\"\n\
-                 relay.address = \"127.0.0.1:{address}\"\nrelay.user = \"link\"\nrelay.password_file = \"secret\"\n\
-                 relay.dir = \"relay-{name}\"\nrelay.start = \"{start}\"\n"
-            ));
+        for (at, side) in SIDES.into_iter().enumerate() {
+            let mut text =
+                "[sync]\nname = \"bench\"\ntables = [\"sbtest.*\"]\nstate_dir = \"state\"\n".to_owned();
+            for (i, name) in SIDES.into_iter().enumerate() {
+                let (server, relay, start) = (servers[i], relays[i], &starts[i]);
+                // What runs beside a relay reaches it there: only the other's is far away.
+                let address = if i == at { relay } else { reached[i] };
+                text.push_str(&format!(
+                    "[region.{name}]\nmysql.address = \"127.0.0.1:{server}\"\nmysql.user = \"{USER}\"\n\
+                     mysql.password_file = \"secret\"\nmysql.tls = \"disabled\"\nrelay.listen = \"127.0.0.1:{relay}\"\n\
+                     relay.address = \"127.0.0.1:{address}\"\nrelay.user = \"link\"\nrelay.password_file = \"secret\"\n\
+                     relay.dir = \"relay-{name}\"\nrelay.start = \"{start}\"\n"
+                ));
+            }
+            for (from, to) in [("eu", "us"), ("us", "eu")] {
+                text.push_str(&format!("[link.{from}-{to}]\nfrom = \"{from}\"\nto = \"{to}\"\n{link}\n"));
+            }
+            fs::write(folder.join(format!("{side}.toml")), text)?;
         }
-        for (from, to) in [("eu", "us"), ("us", "eu")] {
-            text.push_str(&format!("[link.{from}-{to}]\nfrom = \"{from}\"\nto = \"{to}\"\n{link}\n"));
-        }
-        let file = folder.join("twinlog.toml");
-        fs::write(&file, text)?;
+        let file = folder.join("eu.toml");
         Ok(Self { folder: folder.into(), file, relay_port: relays[0], children: Vec::new() })
     }
 
     /// Starts one process, `relay eu` or `applier eu-us`; its process id.
     pub(crate) fn start(&mut self, kind: &str, name: &str) -> Result<u32> {
+        // An applier runs beside its target.
+        let side = name.rsplit('-').next().unwrap_or(name);
+        self.file = self.folder.join(format!("{side}.toml"));
         self.spawn(&[kind, if kind == "relay" { "--region" } else { "--link" }, name])
     }
 

@@ -91,7 +91,7 @@ async fn a_stock_replica_follows_a_relay_over_plain_tcp_through_restarts_of_both
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stock_replica_follows_a_relay_over_tls_through_restarts_of_both() {
+async fn a_stock_replica_follows_a_relay_over_tls_packed_by_zstd_through_restarts_of_both() {
     let stage = stage(true).await;
     let ca = stage.source.datadir().join("ca.pem");
     let more =

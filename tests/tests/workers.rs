@@ -121,5 +121,4 @@ async fn a_group_that_needs_an_earlier_one_finds_it(pair: &Pair) {
     }
     pair.link("eu-us").release();
     pair.wait_in_step(Duration::from_secs(20)).await;
-    assert_eq!(pair.link_status("eu-us").await.json()["conflicts"], 0);
 }

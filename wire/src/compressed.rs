@@ -111,7 +111,7 @@ impl<S> Compressed<S> {
         let Some([a, b, c, number, d, e, f]) = self.received.first_chunk::<HEADER>().copied() else {
             return Ok(false);
         };
-        let u24 = |a, b, c| usize::from(a) | usize::from::<u8>(b) << 8 | usize::from::<u8>(c) << 16;
+        let u24 = |a: u8, b: u8, c: u8| usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
         let (packed, unpacked) = (u24(a, b, c), u24(d, e, f));
         if self.received.len() < HEADER + packed {
             return Ok(false);
