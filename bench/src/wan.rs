@@ -46,14 +46,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let stage = Stage::new()?;
     duo::prepare(&stage).await?;
     for _ in 0..options.pairs {
-        let native = native(&stage, &options, false).await?;
-        let twinlog = twinlog(&stage, &options, false).await?;
-        report("wan/backlog", &options, &native, &twinlog);
+        let peer = native(&stage, &options, false).await?;
+        let own = twinlog(&stage, &options, false).await?;
+        report("wan/backlog", &options, &peer, &own);
     }
     for _ in 0..options.pairs {
-        let native = self::native(&stage, &options, true).await?;
-        let twinlog = self::twinlog(&stage, &options, true).await?;
-        report("wan/two_way", &options, &native, &twinlog);
+        let peer = native(&stage, &options, true).await?;
+        let own = twinlog(&stage, &options, true).await?;
+        report("wan/two_way", &options, &peer, &own);
     }
     Ok(())
 }
