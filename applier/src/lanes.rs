@@ -185,7 +185,8 @@ impl Lanes {
     fn has_place(&self) -> bool {
         let waits = |running: &Running| matches!(running.state, State::Applied(..));
         let commits = self.running.front().is_some_and(|oldest| matches!(oldest.state, State::Committing));
-        !self.free.is_empty() && !(commits && self.running.iter().any(waits))
+        let is_in_vain = commits && self.running.iter().any(waits);
+        !is_in_vain && !self.free.is_empty()
     }
 
     fn may_begin(&self, span: Option<Span>) -> bool {
