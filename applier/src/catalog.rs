@@ -93,7 +93,7 @@ impl Catalog {
             return Err(Error::NotApplicable {
                 gtid: gtid.to_string(),
                 what: format!("its table map of {}.{} has no column names", map.database, map.table),
-                remedy: "SET PERSIST binlog_row_metadata = FULL at the source; skip what was written before"
+                remedy: "SET PERSIST binlog_row_metadata = FULL at the source; skip what was written before with twinlog link skip --gtid"
                     .into(),
             });
         }

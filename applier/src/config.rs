@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use uuid::Uuid;
 use wire::ConnectOptions;
@@ -43,6 +44,8 @@ pub struct Config {
     pub workers: usize,
     /// What to do when an incoming change meets a row that changed unseen.
     pub conflicts: Conflicts,
+    /// Not before this time.
+    pub start_at: Option<SystemTime>,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
     pub target_relay: Option<ConnectOptions>,
     /// When its regions are compared beside it.

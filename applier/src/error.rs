@@ -264,6 +264,16 @@ pub enum Error {
         /// The statement.
         statement: String,
     },
+    /// A transaction that somebody wants to get past, and that can't be skipped.
+    #[error("transaction {gtid} can't be skipped: {why}")]
+    NotSkipped {
+        /// The transaction.
+        gtid: Gtid,
+        /// Why.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The source no longer has what the link needs.
     #[error("source: transactions that the link needs are gone: {missing}")]
     Purged {
@@ -309,51 +319,57 @@ impl Error {
             }
             Self::Setting { name, wanted, .. } => format!("SET PERSIST {name} = {wanted}"),
             Self::Privilege { missing, .. } => missing.clone(),
-            Self::WrongRelay { .. } => "correct relay.address in the configuration".into(),
+            Self::WrongRelay { .. } => {
+                "correct relay.address in the configuration, and run twinlog reload".into()
+            }
             Self::ForeignMeta { schema, .. } => format!(
                 "this server is a copy of another region's; if it is to begin anew, drop schema {schema} and run twinlog link reset"
             ),
             Self::CheckpointLost { .. } => {
                 "restore the schema, or begin anew with twinlog link reset".into()
             }
-            Self::Fenced { .. } => "run one applier for each link, and stop the other".into(),
+            Self::Fenced { .. } => "run one applier for each link: stop the other, then twinlog link start".into(),
             Self::UuidClaimed { uuid, region, .. } => format!(
                 "if a server was copied with its auto.cnf, delete that file there and restart it; if the uuid has moved for good, add {uuid} to gtid_uuids of region {region}"
             ),
             Self::UnknownOrigin { uuid, .. } => {
-                format!("add {uuid} to gtid_uuids of the region it belongs to, and restart the link")
+                format!("add {uuid} to gtid_uuids of the region it belongs to, and run twinlog reload: the link goes on")
             }
             Self::BadStamp { .. } => {
                 "find who wrote to the checkpoint table: it is for the link's account alone".into()
             }
-            Self::NotApplicable { remedy, .. } => remedy.clone(),
+            Self::NotApplicable { remedy, .. } | Self::NotSkipped { remedy, .. } => remedy.clone(),
             Self::NoTable { table, .. } => {
-                format!("create {table} in the target, or leave it out of [sync] tables")
+                format!("create {table} in the target, then twinlog link start; or leave it out of [sync] tables, then twinlog reload")
             }
             Self::TableDiffers { table, .. } => {
-                format!("make {table} alike in source and target, then start the link again")
+                format!("make {table} alike in source and target, then twinlog link start")
             }
             Self::Conflict { id, .. } => format!(
                 "look at both rows with twinlog conflicts, then decide with twinlog conflicts resolve {id} \
                  --take source|target|skip"
             ),
-            Self::Apply { source, .. } | Self::Ddl { source, .. } if source.is_without_room() => {
-                "free some space for the target; the link goes on by itself then".into()
+            // What passes needs no start.
+            Self::Apply { source, .. } | Self::Ddl { source, .. } if source.is_transient() => {
+                return source.help().map(str::to_owned);
+            }
+            Self::Wire { source, .. } if source.help().is_some() => {
+                return source.help().map(str::to_owned);
             }
             Self::Apply { .. } => {
-                "make the row in the target what the change expects, then start the link again".into()
+                "make the row in the target what the change expects, then twinlog link start".into()
             }
             Self::WindowFile { .. } => {
                 "look at the disk of state_dir; the window is built anew from the target's relay".into()
             }
             Self::RowTooLarge { bytes, .. } => format!(
-                "SET PERSIST max_allowed_packet = {} in the target, at least, then start the link again",
+                "SET PERSIST max_allowed_packet = {} in the target, at least, then twinlog link start",
                 (bytes / 3 * 4 + (1 << 20)).next_multiple_of(1024)
             ),
             Self::DdlOff { .. } => {
                 "run it in the target too and set ddl = true on one link, or skip it with twinlog link skip --gtid".into()
             }
-            Self::Ddl { .. } => "mend what stands in its way, or skip it with twinlog link skip --gtid".into(),
+            Self::Ddl { .. } => "mend what stands in its way, then twinlog link start, or skip it with twinlog link skip --gtid".into(),
             Self::Diverged { .. } => {
                 "compare the regions: the source has used a GTID twice, or the target had another source".into()
             }

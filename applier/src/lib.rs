@@ -22,6 +22,7 @@ mod error;
 mod filter;
 mod group;
 mod lanes;
+mod life;
 mod link;
 mod mark;
 mod measures;
@@ -43,6 +44,7 @@ mod transaction;
 mod unique_keys;
 pub mod verify;
 
+use life::cycle::Cycle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +54,9 @@ pub use config::{Config, Conflicts, GroupLimits, TableRules};
 pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};
 pub use error::Error;
+pub use life::cycle::OnFailure;
+pub use life::orders::{Forgotten, Orders, Skipped};
+pub use life::{Life, Order, Stakes, Wish};
 pub use measures::{Measures, RowCounts};
 pub use names::Names;
 pub use objects::{Objects, Operations};
@@ -61,7 +66,7 @@ pub use tables::{PatternError, TablePatterns};
 
 /// An applier that is built: its target answers and fits.
 pub struct Applier {
-    link: link::Link,
+    cycle: Cycle,
 }
 
 /// Reads a running applier's state; cheap to clone.
@@ -75,6 +80,36 @@ impl StatusHandle {
     }
 }
 
+/// Tells a running applier what people want; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control(Cycle);
+
+impl Control {
+    /// A session in the link's target, for orders. After an order, [`Control::nudge`].
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from connecting.
+    pub async fn orders(&self) -> Result<Orders, Error> {
+        Orders::open(&self.0.config()).await
+    }
+
+    /// The link looks at once what is wanted of it, and does not wait for its next try.
+    pub fn nudge(&self) {
+        self.0.nudge();
+    }
+
+    /// Another configuration of the same link: the group in hand is committed, and what follows is done by it.
+    pub fn reconfigure(&self, config: Config) {
+        self.0.reconfigure(config);
+    }
+
+    /// The configuration it has now.
+    pub fn config(&self) -> Config {
+        Config::clone(&self.0.config())
+    }
+}
+
 impl Applier {
     /// Connects to the target and checks its settings, the account's privileges and the meta schema, which is
     /// made if it is missing.
@@ -84,31 +119,37 @@ impl Applier {
     /// What makes the link impossible, each with its [`Error::remedy`]; transient ones when the target can't
     /// be reached.
     pub async fn build(config: Config) -> Result<Self, Error> {
-        let link = link::Link::new(config);
-        link.check().await?;
-        Ok(Self { link })
+        let cycle = Cycle::new(config);
+        cycle.check().await?;
+        Ok(Self { cycle })
     }
 
     /// A handle to its state.
     pub fn status(&self) -> StatusHandle {
-        StatusHandle(self.link.progress().clone())
+        StatusHandle(self.cycle.progress().clone())
+    }
+
+    /// A handle to tell it what people want.
+    pub fn control(&self) -> Control {
+        Control(self.cycle.clone())
     }
 
     /// Runs until `shutdown` is cancelled: the group in hand is committed first. Errors that may pass are
-    /// waited out with back-off.
+    /// waited out with back-off; what else stops the link is waited out too, with [`OnFailure::Stay`], until somebody
+    /// starts it again.
     ///
     /// # Errors
     ///
-    /// The first error that trying again can't mend. Nothing is half done then: the checkpoint says what is.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    /// The error that the link has stopped for. Nothing is half done then: the checkpoint says what is.
+    pub async fn run(self, shutdown: CancellationToken, on_failure: OnFailure) -> Result<(), Error> {
         let mut beside = JoinSet::new();
         let end = shutdown.child_token();
-        beside.spawn(self.link.pulse(end.clone()));
-        if let Some(schedule) = self.link.verify() {
-            let background = Background::new(schedule, self.link.progress().clone());
+        beside.spawn(self.cycle.pulse(end.clone()));
+        if let Some(schedule) = self.cycle.config().verify.clone() {
+            let background = Background::new(schedule, self.cycle.progress().clone());
             beside.spawn(background.run(end.clone()));
         }
-        let done = self.link.run(shutdown).await;
+        let done = self.cycle.run(&shutdown, on_failure).await;
         end.cancel();
         while beside.join_next().await.is_some() {}
         done

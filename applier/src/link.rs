@@ -1,17 +1,17 @@
-//! A link's life: take the checkpoint over, attach, run, and begin again after what passes.
+//! One round of a link: take the checkpoint over, attach, and run to the first error.
 //!
 //! ```text
 //! source ──events──▶ reader ──transactions──▶ planner ──groups──▶ applier ──▶ target
 //!            ◀──acknowledgements── what the checkpoint covers ──────┘
 //! ```
 //! Data flows one way. Whatever fails, the three end together, and the next round starts from the checkpoint
-//! alone: nothing in memory survives a round.
+//! alone: nothing in memory survives a round. What happens between rounds is `life/cycle.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, Tools};
@@ -25,130 +25,82 @@ use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
 use crate::filter::Filter;
 use crate::lanes;
+use crate::life::Life;
+use crate::life::gate::Gate;
 use crate::meta::{Meta, SaidBy};
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Planner, Rules};
 use crate::progress::{Progress, now};
-use crate::pulse;
 use crate::source::{Attach, IN_FLIGHT, Source, Stream};
-use crate::status::{State, StatusError};
+use crate::status::StatusError;
 use crate::target::{self, TargetFacts};
-use crate::verify::Schedule;
 use crate::{Config, Error};
 
-/// First wait before a link is tried again; doubled up to the last.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(15);
-/// How often the regions are asked for a uuid that nobody owns.
-const ASK_AGAIN: u32 = 3;
-/// How often a link that a conflict stopped looks for the decision.
-const LOOK_FOR_DECISION: Duration = Duration::from_millis(500);
 /// How long the group in hand may take once the link is to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// A link, built.
+/// A link, for one round.
 pub(crate) struct Link {
-    config: Config,
+    config: Arc<Config>,
     key: LinkKey,
     progress: Progress,
+    gate: Gate,
+}
+
+/// The target, looked at.
+pub(crate) struct Opened {
+    pub(crate) connection: wire::Connection,
+    pub(crate) facts: TargetFacts,
+    pub(crate) meta: Meta,
 }
 
 impl Link {
-    pub(crate) fn new(config: Config) -> Self {
-        let key = LinkKey { sync: config.sync.clone(), from: config.from.clone(), to: config.to.clone() };
-        let progress = Progress::new(&config.link);
-        Self { config, key, progress }
+    pub(crate) fn new(config: Arc<Config>, key: LinkKey, progress: Progress, gate: Gate) -> Self {
+        Self { config, key, progress, gate }
     }
 
-    pub(crate) fn progress(&self) -> &Progress {
-        &self.progress
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
-    /// Asks the source how far it is, until `end`.
-    pub(crate) fn pulse(&self, end: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
-        let (config, key) = (self.config.clone(), self.key.clone());
-        pulse::run(move || Attach::to_source(&config, &key), self.progress.clone(), end)
-    }
-
-    /// When its regions are compared beside it.
-    pub(crate) fn verify(&self) -> Option<Schedule> {
-        self.config.verify.clone()
-    }
-
-    /// Checks what can be checked before the first round: the target's settings, privileges, meta schema.
-    pub(crate) async fn check(&self) -> Result<(), Error> {
-        self.open_target().await.map(drop)
-    }
-
-    async fn open_target(&self) -> Result<(wire::Connection, TargetFacts, Meta), Error> {
+    /// Connects to the target, and checks its settings, the account's privileges, and the meta schema.
+    pub(crate) async fn open_target(&self) -> Result<Opened, Error> {
         let mut connection = target::connect(&self.config.targets).await?;
         let facts = target::check(&mut connection).await?;
         target::prepare(&mut connection).await?;
         let meta = Meta::new(&self.config);
         meta.create(&mut connection).await?;
         meta.claim(&mut connection, &self.config.to, facts.server_uuid).await?;
-        Ok((connection, facts, meta))
+        Ok(Opened { connection, facts, meta })
     }
 
-    /// Runs rounds until `shutdown` (`Ok`) or an error that trying again can't mend.
-    pub(crate) async fn run(&self, shutdown: CancellationToken) -> Result<(), Error> {
-        let (mut backoff, mut asked_again) = (FIRST_BACKOFF, 0);
-        loop {
-            let (began, committed) = (tokio::time::Instant::now(), self.progress.groups_committed());
-            let error = match self.round(&shutdown).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            // A new server of a region is known to its relay before its transactions arrive: ask again.
-            let unowned = matches!(error, Error::UnknownOrigin { .. });
-            asked_again = if unowned { asked_again + 1 } else { 0 };
-            let passes = error.is_transient() || unowned && asked_again <= ASK_AGAIN;
-            if !passes {
-                self.progress.failed(status_error(&error, None));
-                if let Error::Conflict { number, .. } = error {
-                    tracing::error!(
-                        link = self.key.text(),
-                        error = describe(&error),
-                        "link stopped; it goes on when the conflict is decided"
-                    );
-                    if self.is_decided(number, &shutdown).await {
-                        continue;
-                    }
-                    return Ok(());
-                }
-                return Err(error);
-            }
-            if began.elapsed() > LAST_BACKOFF || self.progress.groups_committed() > committed {
-                backoff = FIRST_BACKOFF;
-            }
-            let wait = backoff.mul_f64(rand::random_range(0.5..1.5));
-            tracing::warn!(link = self.key.text(), error = describe(&error), retry_in = ?wait, "link interrupted");
-            self.progress.interrupted(status_error(&error, Some(wait)));
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(wait) => {}
-            }
-            backoff = (backoff * 2).min(LAST_BACKOFF);
-        }
-    }
-
-    /// One round: from taking the link over to the first error, or to `shutdown`.
-    async fn round(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+    /// One round: from taking the link over to the first error, or until `stop`, or until `orders` ends, which follows
+    /// what people want. What is in hand then is committed.
+    pub(crate) async fn round(
+        &self,
+        opened: Opened,
+        life: &Life,
+        orders: impl Future<Output = Result<(), Error>> + Send + 'static,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(orders);
         let prepared = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return Ok(()),
-            prepared = self.prepare() => prepared?,
+            () = stop.cancelled() => return Ok(()),
+            Some(ended) = tasks.join_next() => return joined(ended),
+            prepared = self.prepare(opened, life) => prepared?,
         };
         let Prepared { applier, acknowledged, planner, stream, target_log } = prepared;
-        self.progress.flows();
-        let stop = shutdown.child_token();
+        // One that was paused meanwhile says so, and holds at the gate.
+        if self.gate.is_open() {
+            self.progress.flows();
+        }
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
         // One group may wait while one is applied: behind that, the next one grows.
         let (to_applier, from_planner) = mpsc::channel(1);
-        let mut tasks = JoinSet::new();
         tasks.spawn(stream.run(to_planner, acknowledged, stop.clone()));
-        tasks.spawn(planner.run(from_reader, to_applier));
+        tasks.spawn(planner.run(from_reader, to_applier, self.gate.clone(), stop.clone()));
         tasks.spawn(applier.run(from_planner, stop.clone()));
         if let Some(log) = target_log {
             tasks.spawn(log.run(stop.clone()));
@@ -158,13 +110,12 @@ impl Link {
         result
     }
 
-    async fn prepare(&self) -> Result<Prepared, Error> {
-        self.progress.state(State::Checking);
+    async fn prepare(&self, opened: Opened, life: &Life) -> Result<Prepared, Error> {
         let config = &self.config;
-        let (mut connection, facts, meta) = self.open_target().await?;
+        let Opened { mut connection, facts, meta } = opened;
         let mut source = Source::connect(Attach::to_source(config, &self.key)).await?;
         let owners = self.learn_owners(&mut connection, &meta, &facts, &source).await?;
-        let checkpoint = self.checkpoint(&mut connection, &meta, &mut source).await?;
+        let checkpoint = self.checkpoint(&mut connection, &meta, &mut source, life).await?;
         let goal = source.available().await?;
         self.progress.attached(&config.source.address, connection.address(), checkpoint.applied(), goal);
         let stream = source.dump(checkpoint.applied()).await?.telling(self.progress.clone());
@@ -262,6 +213,7 @@ impl Link {
         connection: &mut wire::Connection,
         meta: &Meta,
         source: &mut Source,
+        life: &Life,
     ) -> Result<Checkpoint, Error> {
         if let Some(checkpoint) = Checkpoint::take_over(connection, &meta.schema, &self.key).await? {
             return Ok(checkpoint);
@@ -271,7 +223,7 @@ impl Link {
         if meta.is_born(connection, &self.key).await? {
             return Err(lost("its birth record is there"));
         }
-        if source.remembers_link {
+        if source.remembers_link && !life.anew {
             return Err(lost("the relay remembers its acknowledgements"));
         }
         let start = source.executed().await?;
@@ -299,28 +251,6 @@ impl Link {
             }
         }
         Ok(seen)
-    }
-
-    /// Waits until somebody has decided a conflict; `false` when the link is to stop.
-    async fn is_decided(&self, number: u64, shutdown: &CancellationToken) -> bool {
-        let mut session = None;
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return false,
-                () = tokio::time::sleep(LOOK_FOR_DECISION) => {}
-            }
-            if session.is_none() {
-                // A target that can't be reached has no decision: it is tried again.
-                session = target::connect(&self.config.targets).await.ok();
-            }
-            let Some(connection) = &mut session else { continue };
-            match record::is_waiting(connection, &self.config.meta_schema, number).await {
-                Ok(true) => {}
-                Ok(false) => return true,
-                Err(_) => session = None,
-            }
-        }
     }
 }
 
@@ -351,12 +281,21 @@ async fn finish(tasks: &mut JoinSet<Result<(), Error>>, stop: &CancellationToken
         };
         let Some(ended) = next else { return result };
         stop.cancel();
-        let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let ended = joined(ended);
         // The first error is the cause; those of the others follow from it.
         if result.is_ok() {
             result = ended;
         }
     }
+}
+
+/// How a task of the link ended; a panic goes on here.
+fn joined(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // Cancelled: only the end of the process does that.
+        Err(_) => Ok(()),
+    })
 }
 
 /// An error with its causes and its remedy, in one line.
@@ -365,7 +304,7 @@ pub(crate) fn describe(error: &Error) -> String {
 }
 
 /// An error as the status tells it. With `retry_in` it is one that may pass.
-fn status_error(error: &Error, retry_in: Option<Duration>) -> StatusError {
+pub(crate) fn status_error(error: &Error, retry_in: Option<Duration>) -> StatusError {
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -8,6 +8,8 @@
 //! | `link` | a birth record for each link, so that a lost checkpoint is not taken for a first start |
 //! | `ddl` | statements about to run under their original GTID |
 //! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
+//! | `life` | what people want of each link: see `life/` |
+//! | `skip` | the transactions that people got a link past |
 //! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
 use binlog::GtidSet;
@@ -17,6 +19,7 @@ use wire::{Connection, ServerError};
 use crate::checkpoint::{self, Checkpoint};
 use crate::conflict::record;
 use crate::conflict::seen::Seen;
+use crate::life::table as life;
 use crate::origin::{LinkKey, Owners};
 use crate::{Config, Error, sql};
 
@@ -71,6 +74,8 @@ impl Meta {
             ),
             (MARK_TABLE, MARK_COLUMNS.to_owned()),
             (record::TABLE, record::COLUMNS.to_owned()),
+            (life::TABLE, life::COLUMNS.to_owned()),
+            (life::SKIP_TABLE, life::SKIP_COLUMNS.to_owned()),
             (
                 "ddl",
                 format!(
@@ -104,7 +109,7 @@ impl Meta {
         Ok(!rows.rows.is_empty())
     }
 
-    async fn tables(&self, connection: &mut Connection) -> Result<Vec<String>, Error> {
+    pub(crate) async fn tables(&self, connection: &mut Connection) -> Result<Vec<String>, Error> {
         let query = format!(
             "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}",
             sql::text(&self.schema)
@@ -223,7 +228,8 @@ impl Meta {
             Uuid::new_v4()
         );
         let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
-        for statement in ["BEGIN", &rows, &birth, "COMMIT"] {
+        let begun = life::begun(&self.schema, link);
+        for statement in ["BEGIN", &rows, &birth, &begun, "COMMIT"] {
             connection.execute(statement).await.map_err(&failed)?;
         }
         Ok(())

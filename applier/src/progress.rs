@@ -93,6 +93,21 @@ impl Progress {
         });
     }
 
+    /// It looks whether all fits. An error that it tries again after stands until it has gone.
+    pub(crate) fn checking(&self) {
+        self.state(State::Checking);
+    }
+
+    /// It stays in this state because people, or its schedule, want it; errors are past.
+    pub(crate) fn hold(&self, state: State, reason: String) {
+        self.with(|inner| {
+            inner.enter(state);
+            inner.status.reason = Some(reason).filter(|reason| !reason.is_empty());
+            inner.status.last_error = None;
+            inner.status.error = None;
+        });
+    }
+
     /// The same, and why.
     pub(crate) fn state_because(&self, state: State, reason: impl Into<String>) {
         self.with(|inner| {

@@ -164,6 +164,17 @@ impl Source {
         text.parse().map_err(|_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") }))
     }
 
+    /// Lets a relay forget this downstream and what it has acknowledged. A server remembers nobody.
+    pub(crate) async fn forget(mut self) -> Result<(), Error> {
+        if !self.is_relay {
+            return Ok(());
+        }
+        let forget = format!("RESET REPLICA FOR CHANNEL {}", crate::sql::text(&self.attach.name));
+        self.connection.execute(forget).await.map_err(Error::source("letting the relay forget the link"))?;
+        self.connection.close().await;
+        Ok(())
+    }
+
     /// Asks for everything behind `applied`.
     pub(crate) async fn dump(mut self, applied: &GtidSet) -> Result<Stream, Error> {
         let Attach { server_id, name, label, without_echo, .. } = self.attach;

@@ -242,7 +242,7 @@ fn anonymous(position: &SourcePosition) -> Error {
     Error::NotApplicable {
         gtid: format!("at {position}"),
         what: "it has no GTID".into(),
-        remedy: "set gtid_mode = ON at the source, and begin anew behind the anonymous transactions".into(),
+        remedy: "set gtid_mode = ON at the source, and begin anew behind the anonymous transactions with twinlog link reset".into(),
     }
 }
 

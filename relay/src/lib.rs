@@ -26,6 +26,7 @@ mod inlet;
 mod listen;
 #[cfg(test)]
 mod listen_tests;
+mod live;
 mod outgoing;
 mod request;
 mod retention;
@@ -52,10 +53,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::LoginOptions;
 
+use live::Live;
 use shared::Shared;
 
 pub use config::{Config, Limits, Start};
 pub use error::Error;
+pub use live::{KeptFor, LogStatus, SegmentStatus};
 pub use status::{DownstreamStatus, Status};
 
 /// A relay that is built: its log is open, its listener bound, its source answered and fits, or is away.
@@ -67,6 +70,7 @@ pub struct Relay {
     address: SocketAddr,
     login: LoginOptions,
     progress: status::Progress,
+    live: Live,
 }
 
 /// Reads a running relay's state; cheap to clone.
@@ -74,12 +78,24 @@ pub struct Relay {
 pub struct StatusHandle {
     progress: status::Progress,
     log: RelayLog,
+    live: Live,
 }
 
 impl StatusHandle {
     /// Follows the log's durable end.
     pub fn durable(&self) -> tokio::sync::watch::Receiver<storage::DurableEnd> {
         self.log.durable()
+    }
+
+    /// The log, segment by segment. As [`StatusHandle::get`].
+    pub fn log(&self) -> LogStatus {
+        self.live.log_status(&self.progress.get().region, &self.log)
+    }
+
+    /// Takes over what can be changed while the relay runs: how long and how much is kept, and for which links.
+    /// Nothing else of the configuration is looked at.
+    pub fn reconfigure(&self, config: &Config) {
+        self.live.reconfigure(config, &self.log);
     }
 
     /// The state now. Does not block for long: it asks the log's catalogue, not the disk.
@@ -146,7 +162,8 @@ impl Relay {
         }
         progress.limits(config.max_size, config.retain);
         progress.listening(&address.to_string(), &log.server_uuid().to_string());
-        Ok(Self { config, log, writer, listener, address, login, progress })
+        let live = Live::new(&config);
+        Ok(Self { config, log, writer, listener, address, login, progress, live })
     }
 
     /// Where downstreams attach.
@@ -156,7 +173,7 @@ impl Relay {
 
     /// A handle to its state.
     pub fn status(&self) -> StatusHandle {
-        StatusHandle { progress: self.progress.clone(), log: self.log.clone() }
+        StatusHandle { progress: self.progress.clone(), log: self.log.clone(), live: self.live.clone() }
     }
 
     /// Runs until `shutdown` is cancelled: what came is flushed first. A source that is lost is waited for with
@@ -167,9 +184,9 @@ impl Relay {
     ///
     /// The first error that trying again can't mend; [`Error::must_end`] ones end the process.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { config, log, writer, listener, address, login, progress } = self;
+        let Self { config, log, writer, listener, address, login, progress, live } = self;
         let stop = shutdown.child_token();
-        let shared = Shared::new(&config, login, address, &log, &progress, &stop);
+        let shared = Shared::new(&config, login, address, &log, &progress, &live, &stop);
         let asked = shared.asked.clone();
         let thread = writer::spawn(writer, shared.tail.clone(), progress.clone());
         let (to_writer, writer_ended) = thread.map_err(|source| {
@@ -177,11 +194,10 @@ impl Relay {
             Error::Log(storage::Error::Io { action: "start the log's thread for", path, source })
         })?;
         let mut tasks = JoinSet::new();
-        let retain = config.retain;
         let ingest =
             ingest::Ingest { config, log: log.clone(), to_writer, asked, progress: progress.clone() };
         tasks.spawn(listen_to_end(listener, Arc::new(shared)));
-        tasks.spawn(retention::run(log, retain, stop.clone()));
+        tasks.spawn(retention::run(log, live, stop.clone()));
         tasks.spawn(ingest.run(stop.clone()));
         tasks.spawn(async move { writer_ended.await.unwrap_or(Ok(())) });
         let result = finish(&mut tasks, &stop).await;

@@ -10,20 +10,21 @@ use storage::{PurgeLimit, Purged, RelayLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::live::Live;
 use crate::statement::Purge;
 
 /// Segments are large and `retain` is long: a few seconds more do not matter.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Purges until the relay ends. What can't be removed is tried again.
-pub(crate) async fn run(log: RelayLog, retain: Duration, stop: CancellationToken) -> Result<(), Error> {
+pub(crate) async fn run(log: RelayLog, live: Live, stop: CancellationToken) -> Result<(), Error> {
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(EVERY) => {}
         }
-        let log = log.clone();
+        let (log, retain) = (log.clone(), live.retain());
         let purged = tokio::task::spawn_blocking(move || log.purge(SystemTime::now(), retain)).await;
         match purged.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
             Ok(purged) if purged.segments > 0 => {

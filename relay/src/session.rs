@@ -145,6 +145,7 @@ impl Client {
                 self.rows((columns, Vec::new())).await
             }
             Statement::Purge(what) => self.purge(what).await,
+            Statement::Forget(name) => self.forget(name).await,
             Statement::Other => {
                 let text = "This is a twinlog relay: it serves binary logs and answers what replicas ask, nothing else";
                 self.session.send_error(1235, "42000", text).await
@@ -194,6 +195,14 @@ impl Client {
         }
     }
 
+    /// Forgets a downstream, and what it has acknowledged: the log is no longer kept for it until it attaches again.
+    async fn forget(&mut self, name: String) -> Result<(), wire::Error> {
+        let log = self.shared.facts.log.clone();
+        tracing::info!(user = self.session.user(), downstream = name, "forgotten by hand");
+        crate::blocking(move || log.forget(&name)).await;
+        self.session.send_ok().await
+    }
+
     async fn dump(mut self, command: &Command) {
         let facts = &self.shared.facts;
         let resolve = |name: &str| self.variables.get(name).map(|v| facts.resolve(v)).unwrap_or_default();
@@ -214,6 +223,10 @@ impl Client {
             ..DownstreamStatus::default()
         };
         let name = status.name.clone();
+        if self.shared.live.is_link(&name) {
+            // One that was forgotten by hand holds the log again.
+            facts.log.register(&name);
+        }
         self.shared.progress.downstream(id, status);
         tracing::info!(downstream = name, address, from = %request.from, "downstream attached");
         let shared = self.shared.clone();

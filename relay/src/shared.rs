@@ -13,6 +13,7 @@ use crate::abreast::Abreast;
 use crate::answers::Facts;
 use crate::begin::Asked;
 use crate::guard::Guard;
+use crate::live::Live;
 use crate::serve::Replicas;
 use crate::status::Progress;
 use crate::tail::Tail;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) abreast: Arc<Abreast>,
     pub(crate) guard: Guard,
     pub(crate) replicas: Replicas,
+    pub(crate) live: Live,
     pub(crate) next_id: AtomicU64,
     pub(crate) shutdown: CancellationToken,
 }
@@ -39,6 +41,7 @@ impl Shared {
         address: SocketAddr,
         log: &RelayLog,
         progress: &Progress,
+        live: &Live,
         shutdown: &CancellationToken,
     ) -> Self {
         Self {
@@ -58,6 +61,7 @@ impl Shared {
             abreast: Arc::new(Abreast::new(&config.sources, config.server_id, log, progress)),
             guard: Guard::new(config.limits.logins, config.limits.logins_per_address),
             replicas: Replicas::default(),
+            live: live.clone(),
             next_id: AtomicU64::new(1),
             shutdown: shutdown.clone(),
             config: config.clone(),

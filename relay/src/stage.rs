@@ -58,7 +58,15 @@ impl Stage {
         progress.state("running");
         let login = login_options(&config, "9.7.4-twinlog".into());
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared::new(&config, login, address, &log, &progress, &stop));
+        let shared = Arc::new(Shared::new(
+            &config,
+            login,
+            address,
+            &log,
+            &progress,
+            &crate::live::Live::new(&config),
+            &stop,
+        ));
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::run(listener, shared.clone()));
         Self { address, writer, shared, _tasks: tasks, _dir: dir }

@@ -39,6 +39,8 @@ pub(crate) enum Statement {
     ShowWarnings,
     /// `PURGE BINARY LOGS TO 'file'`, `PURGE BINARY LOGS BEFORE 'time'`
     Purge(Purge),
+    /// `RESET REPLICA FOR CHANNEL 'name'`: the downstream of that name is no more.
+    Forget(String),
     /// `USE`, `BEGIN`, `COMMIT`, `ROLLBACK`, `FLUSH …`: there is nothing to do.
     Nothing,
     /// Anything else.
@@ -64,6 +66,7 @@ pub(crate) fn parse(sql: &str) -> Statement {
         "SET" => Statement::Set(assignments(rest)),
         "SHOW" => show(rest),
         "PURGE" => purge(rest).map_or(Statement::Other, Statement::Purge),
+        "RESET" => forget(rest).map_or(Statement::Other, Statement::Forget),
         "USE" | "BEGIN" | "COMMIT" | "ROLLBACK" | "START" => Statement::Nothing,
         _ => Statement::Other,
     }
@@ -111,6 +114,13 @@ fn purge(rest: &str) -> Option<Purge> {
         "BEFORE" => humantime::parse_rfc3339_weak(value).ok().map(Purge::Before),
         _ => None,
     }
+}
+
+fn forget(rest: &str) -> Option<String> {
+    let [words, name, ""] = rest.split(['\'', '"']).collect::<Vec<_>>()[..] else { return None };
+    let words: Vec<String> = words.split_whitespace().map(str::to_ascii_uppercase).collect();
+    let fits = words == ["REPLICA", "FOR", "CHANNEL"] && !name.is_empty();
+    fits.then(|| name.to_owned())
 }
 
 fn select(list: &str) -> Option<Vec<Selected>> {
@@ -237,6 +247,15 @@ mod tests {
             "PURGE BINARY LOGS TO 'a' 'b'",
             "PURGE TABLES TO 'a'",
         ] {
+            assert_eq!(parse(other), Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_downstream_is_forgotten_by_its_name_alone() {
+        let forget = super::Statement::Forget("shop/eu/us#window".into());
+        assert_eq!(parse("RESET REPLICA FOR CHANNEL 'shop/eu/us#window'"), forget);
+        for other in ["RESET REPLICA", "RESET REPLICA ALL", "RESET REPLICA FOR CHANNEL ''", "RESET MASTER"] {
             assert_eq!(parse(other), Other, "{other}");
         }
     }

@@ -33,6 +33,8 @@ pub struct RelayLog {
 pub(crate) struct Shared {
     pub(crate) folder: Folder,
     pub(crate) options: Options,
+    /// Bytes at which nothing more is appended.
+    pub(crate) max_size: AtomicU64,
     pub(crate) identity: Mutex<Identity>,
     pub(crate) index: Index,
     pub(crate) catalogue: RwLock<Catalogue>,
@@ -146,6 +148,11 @@ impl RelayLog {
     /// Bytes of the index's folder.
     pub fn index_size_on_disk(&self) -> u64 {
         self.shared.index.size_on_disk()
+    }
+
+    /// Another size at which nothing more is appended. Does not block.
+    pub fn set_max_size(&self, bytes: u64) {
+        self.shared.max_size.store(bytes, Ordering::Relaxed);
     }
 
     /// This downstream holds the log from now on: nothing that it has not acknowledged is purged. To be said

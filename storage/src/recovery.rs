@@ -71,6 +71,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(RelayLog, LogWriter)
     let log = RelayLog {
         shared: Arc::new(Shared {
             folder,
+            max_size: AtomicU64::new(options.max_size),
             options,
             identity: Mutex::new(identity),
             downstreams: Mutex::new(Downstreams::remembered(index.downstreams(), newest_segment)),

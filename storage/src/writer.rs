@@ -174,7 +174,7 @@ impl LogWriter {
     /// Is the log as large as it may be? Then nothing more should be pulled until something is purged.
     pub fn is_full(&self) -> bool {
         let buffered = self.active.as_ref().map_or(0, |active| active.end().saturating_sub(self.counted));
-        self.log.size_on_disk() + buffered >= self.log.shared.options.max_size
+        self.log.size_on_disk() + buffered >= self.log.shared.max_size.load(Ordering::Relaxed)
     }
 
     /// Ends in good order: what is whole is durable, what is not is dropped, the next open has nothing to mend.

@@ -13,6 +13,7 @@
 //! killed.
 
 mod accounts;
+mod admin;
 mod binary;
 mod browser;
 mod check;
@@ -39,6 +40,7 @@ mod wait;
 mod workload;
 mod writer;
 
+pub use admin::AdminAnswer;
 pub use binary::{Finished, twinlog};
 pub use browser::Browser;
 pub use check::{Check, Item};

@@ -212,6 +212,12 @@ impl Pair {
         killed.unwrap_or_else(|| panic!("{} does not run", process.name())).kill9();
     }
 
+    /// Any signal for one process, by its name.
+    pub fn signal(&self, process: Process, signal: &str) {
+        let processes = self.processes();
+        processes.get(&process).unwrap_or_else(|| panic!("{} does not run", process.name())).signal(signal);
+    }
+
     /// SIGTERM for one process, and waits for its end.
     pub async fn stop_one(&self, process: Process) -> ExitStatus {
         let stopped = self.processes().remove(&process);

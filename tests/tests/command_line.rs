@@ -11,7 +11,7 @@ async fn help_names_every_command_and_exits_with_0() {
     let finished = Finished::of(&["--help"], SHORT).await;
     assert_eq!(finished.code, 0, "{finished}");
     let commands =
-        ["demo", "check", "up", "relay", "applier", "status", "link", "verify", "conflicts", "log"];
+        ["demo", "check", "up", "relay", "applier", "status", "link", "reload", "verify", "conflicts", "log"];
     for command in commands {
         assert!(finished.out.contains(&format!("\n  {command} ")), "{command} is missing; {finished}");
         let help = Finished::of(&[command, "--help"], SHORT).await;
@@ -29,11 +29,4 @@ async fn wrong_usage_exits_with_2() {
         assert_eq!(finished.code, 2, "{args:?}: {finished}");
         assert!(!finished.err.is_empty());
     }
-}
-
-#[tokio::test]
-async fn what_is_not_built_yet_says_so_and_exits_with_2() {
-    Finished::of(&["link", "start", "-c", "x.toml", "--link", "eu-us"], SHORT)
-        .await
-        .assert_failed(2, &["not supported yet"]);
 }

@@ -1,5 +1,6 @@
 //! The scenarios, on real servers. One binary: linking is paid once.
 
+mod admin_api;
 mod applier_ddl;
 mod applier_echo;
 mod applier_stops;
@@ -31,6 +32,7 @@ mod in_step;
 mod injected_errors;
 mod keys;
 mod killed_processes;
+mod life_cycle;
 mod link_cut;
 mod log_commands;
 mod logs;

@@ -63,8 +63,8 @@ async fn stage() -> Stage {
     Stage { relay, source, middle: (file, position), has, _folder: folder, _slot: slot }
 }
 
-/// The folder of what is installed, made by `install` in a folder that gets its name when it is complete.
-async fn installed(name: &str, install: impl FnOnce(&Path) -> Command) -> PathBuf {
+/// The folder of what is installed in the cache, made by `install` in a folder that gets its name when it is complete.
+pub(crate) async fn installed(name: &str, install: impl FnOnce(&Path) -> Command) -> PathBuf {
     let cache = std::env::var_os("TWINLOG_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let home = PathBuf::from(std::env::var_os("HOME").expect("HOME is set"));
         std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("twinlog")

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Start, stop, pause, resume, reset, delete a link, or skip one of its transactions
     Link(LinkArgs),
+    /// Let every running process read the file again
+    Reload(OutputArgs),
     /// Compare the regions, and repair on request
     Verify(VerifyArgs),
     /// The recorded conflicts: list, follow, decide, flip
@@ -82,6 +84,7 @@ impl Command {
             Self::Console(_) => "console".into(),
             Self::Status(_) => "status".into(),
             Self::Link(_) => "link".into(),
+            Self::Reload(_) => "reload".into(),
             Self::Verify(_) => "verify".into(),
             Self::Conflicts(_) => "conflicts".into(),
             Self::Log(_) => "log".into(),
@@ -217,25 +220,37 @@ pub(crate) struct LinkArgs {
 /// What to do with a link.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LinkAction {
-    /// Start it
+    /// Let it run: after stop, pause or a failure, or before its schedule
     Start(LinkTarget),
-    /// Stop it
+    /// Hold it where it is, and let go of its connections
     Stop(LinkTarget),
-    /// Hold it where it is
+    /// Hold it where it is, attached
     Pause(LinkTarget),
-    /// Let it go on
+    /// Let it run: the same as start
     Resume(LinkTarget),
-    /// Make a new beginning
-    Reset(LinkTarget),
-    /// Remove it and its metadata
-    Delete(LinkTarget),
+    /// Forget what it has applied: it begins anew
+    Reset {
+        #[command(flatten)]
+        target: LinkTarget,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove all that the target holds of it, and let its relays forget it
+    Delete {
+        #[command(flatten)]
+        target: LinkTarget,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Get past one transaction that can't be applied
     Skip {
         #[command(flatten)]
         target: LinkTarget,
-        /// The transaction
+        /// The transaction, as the link's error names it
         #[arg(long)]
-        gtid: String,
+        gtid: binlog::Gtid,
     },
 }
 
@@ -247,6 +262,9 @@ pub(crate) struct LinkTarget {
     /// The link
     #[arg(long, value_name = "NAME")]
     pub(crate) link: String,
+    /// Why; kept with the order, and shown by status
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 #[cfg(test)]
@@ -274,7 +292,9 @@ mod tests {
             "applier -c f --link eu-us --exit-on-failure --start-timeout 5s",
             "status -c f --json --watch",
             "link skip -c f --link eu-us --gtid 3e11fa47-71ca-11e1-9e33-c80aa9429562:7",
-            "link reset -c f --link eu-us",
+            "link reset -c f --link eu-us --yes --reason rebuilt",
+            "link pause -c f --link eu-us",
+            "reload -c f --json",
             "verify -c f --repair eu --json --yes",
             "verify -c f --table shop.a* --table !shop.ab --max-rows-per-second 1000 --max-load 20 --resume",
             "verify -c f --repair eu --dry-run",
@@ -317,6 +337,8 @@ mod tests {
             "log events --dir d --gtids ,",
             "log events --dir d --since yesterday",
             "log export --dir d",
+            "link skip -c f --link eu-us --gtid nonsense",
+            "link stop -c f",
             "conflicts",
             "conflicts --open",
             "conflicts resolve -c f us/1",

@@ -108,11 +108,12 @@ fn a_name_that_is_not_in_the_file_is_told_with_those_that_are() {
 }
 
 #[test]
-fn usage_and_commands_that_are_not_served_yet_end_with_2() {
+fn usage_ends_with_2() {
     let folder = Folder::with(PAIR);
-    let not_yet = folder.run("link start --link eu-us");
-    assert_eq!(not_yet.code, Some(2));
-    assert!(not_yet.err.contains("not supported yet"), "{}", not_yet.err);
+    for words in ["link start --link eu-asia", "link reset --link eu-us", "link delete --link eu-us"] {
+        let refused = folder.run(words);
+        assert_eq!(refused.code, Some(2), "{words}: {}", refused.err);
+    }
     assert_eq!(finished(&mut command("log list")).code, Some(2));
     assert_eq!(finished(&mut command("relay")).code, Some(2));
     assert_eq!(finished(&mut command("no-such-command")).code, Some(2));

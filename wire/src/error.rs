@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::transient;
+
 /// An error packet: what the server says, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (error {code}, sqlstate {sqlstate})")]
@@ -28,38 +30,18 @@ impl ServerError {
 
     /// Has the server no room: a full disk, or a tablespace that may not grow?
     pub fn is_without_room(&self) -> bool {
-        // Disk full, table full; and errors that carry the system's own number for it, ENOSPC.
-        let says = |text: &str| self.message.contains(text);
-        matches!(self.code, 1021 | 1114) || says("errno: 28 ") || says("errno 28 ") || says("Got error 28 ")
+        transient::is_without_room(self.code, &self.message)
     }
 
     /// Whether the same command may succeed later with nothing mended: the server is full, going down,
     /// read-only for now, the session was killed, or a lock was in the way.
     pub fn is_transient(&self) -> bool {
-        if self.is_without_room() {
-            return true;
-        }
-        matches!(
-            self.code,
-            1040 // too many connections
-                | 1042 // can't get hostname
-                | 1053 // server shutdown in progress
-                | 1077..=1079 // normal shutdown, got signal, shutdown complete
-                | 1158..=1161 // reading or writing communication packets
-                | 1203 // max_user_connections
-                | 1205 // lock wait timeout
-                | 1213 // deadlock
-                | 1226 // a resource limit of the account
-                | 1290 // read-only option
-                | 1317 // query interrupted
-                | 1836 // read-only mode
-                | 1927 // connection killed (MariaDB)
-                | 2006 | 2013 // connection lost, told by a proxy in the server's name
-                | 3032 // server is currently in offline mode
-                | 3101 // group replication rolled the transaction back
-                | 3168 | 3169 // server isn't available, session was killed
-                | 4031 // disconnected because of inactivity
-        )
+        transient::passes(self.code, &self.message)
+    }
+
+    /// What a person can do so that it passes sooner, where that is known.
+    pub fn help(&self) -> Option<&'static str> {
+        transient::help(self.code, &self.message)
     }
 }
 
@@ -201,6 +183,14 @@ impl Error {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Server(error) | Self::Login { source: error, .. } => Some(error.code),
+            _ => None,
+        }
+    }
+
+    /// What a person can do so that a server's error passes sooner, where that is known.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Server(error) | Self::Login { source: error, .. } => error.help(),
             _ => None,
         }
     }

@@ -31,6 +31,7 @@ mod socket;
 mod source;
 mod stream;
 mod tls;
+mod transient;
 mod version;
 
 pub use answer::{Answer, OkInfo};
@@ -43,4 +44,5 @@ pub use result_set::{Column, ColumnType, ResultSet, Row, RowRef};
 pub use socket::prepare_socket;
 pub use source::{Ack, AckReceiver, Command, EventSender, LoginOptions, Peer, Session, accept, turn_away};
 pub use stream::Stream;
+pub use tls::{accept_tls, connect_tls};
 pub use version::ServerVersion;

@@ -373,7 +373,7 @@ impl Applier {
         Failure::Fatal(missing.unwrap_or_else(|| Error::NotApplicable {
             gtid: redo.member.gtid.to_string(),
             what: format!("{} of {database}.{table} is refused: {source}", row.operation().word()),
-            remedy: "mend what the server names, then start the link again".into(),
+            remedy: "mend what the server names, then twinlog link start".into(),
         }))
     }
 

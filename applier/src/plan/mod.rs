@@ -20,12 +20,14 @@ use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp};
 use binlog::{Event, EventKind, Gtid, GtidSet};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::catalog::{Catalog, TargetTable};
 use crate::conflict::seen::Follower;
 use crate::count::RowCounter;
 use crate::group::{Group, Member};
+use crate::life::gate::Gate;
 use crate::mark::Mark;
 use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
@@ -87,12 +89,15 @@ impl Planner {
     }
 
     /// Runs until the stream's end is closed (`Ok`) or a transaction can't be planned; hands over what was planned
-    /// before. Branches in order: take
+    /// before. A closed gate lets nothing through: what is planned waits behind it, and is dropped at the end. Branches
+    /// in order: take
     /// what has arrived while there is room; hand over when the target is free; write down drops when due.
     pub(crate) async fn run(
         mut self,
         mut from: mpsc::Receiver<Delivery>,
         to: mpsc::Sender<Work>,
+        gate: Gate,
+        stop: CancellationToken,
     ) -> Result<(), Error> {
         loop {
             let has_work = !self.ready.is_empty() || !self.group.is_empty();
@@ -102,16 +107,16 @@ impl Planner {
                 biased;
                 delivery = from.recv(), if has_room => match delivery {
                     Some((item, budget)) => if let Err(error) = self.take(item, budget).await {
-                        self.hand_over_all(&to).await;
+                        self.hand_over_all(&to, &gate).await;
                         return Err(error);
                     },
                     None => {
-                        self.hand_over_all(&to).await;
+                        self.hand_over_all(&to, &gate).await;
                         return Ok(());
                     }
                 },
-                permit = to.reserve(), if has_work => {
-                    let Ok(permit) = permit else { return Ok(()) };
+                permit = reserve(&gate, &stop, &to), if has_work => {
+                    let Some(permit) = permit else { return Ok(()) };
                     if let Some(work) = self.next_work() {
                         permit.send(work);
                     }
@@ -133,7 +138,10 @@ impl Planner {
 
     /// At the end, good or bad: what was planned is still done, so that a link stops at the transaction that
     /// stops it and not somewhere before.
-    async fn hand_over_all(&mut self, to: &mpsc::Sender<Work>) {
+    async fn hand_over_all(&mut self, to: &mpsc::Sender<Work>, gate: &Gate) {
+        if !gate.is_open() {
+            return;
+        }
         while let Some(work) = self.next_work() {
             if to.send(work).await.is_err() {
                 // The target's side has ended; it tells why.
@@ -329,6 +337,18 @@ impl Planner {
         taken.map_err(|what| Error::BadStamp { gtid: t.gtid.clone(), what })?;
         Ok(origin)
     }
+}
+
+/// A place at the target's side, once the gate is open; `None` when there is nothing more to hand over.
+async fn reserve<'a>(
+    gate: &Gate,
+    stop: &CancellationToken,
+    to: &'a mpsc::Sender<Work>,
+) -> Option<mpsc::Permit<'a, Work>> {
+    if !gate.pass(stop).await {
+        return None;
+    }
+    to.reserve().await.ok()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -25,7 +25,7 @@ impl Planner {
             Statement::Dml => Err(Error::NotApplicable {
                 gtid: t.gtid.to_string(),
                 what: format!("rows were changed by a statement that is logged as text: {text}"),
-                remedy: "set binlog_format = ROW for the session that wrote it".into(),
+                remedy: "set binlog_format = ROW for the session that wrote it; do in the target what it did, then skip it with twinlog link skip --gtid".into(),
             }),
             Statement::Unknown => Err(Error::NotApplicable {
                 gtid: t.gtid.to_string(),

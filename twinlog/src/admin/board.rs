@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Relay,
     /// An applier, named by its link.
     Applier,
+    /// `twinlog up`, named by its sync: it answers for the processes of the file.
+    Up,
 }
 
 impl fmt::Display for Kind {
@@ -24,6 +26,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Relay => "relay",
             Self::Applier => "applier",
+            Self::Up => "up",
         })
     }
 }
@@ -108,7 +111,7 @@ impl ProcessStatus {
     fn blank(kind: Kind) -> Self {
         match kind {
             Kind::Relay => Self::Relay(relay::Status::default()),
-            Kind::Applier => Self::Applier(applier::Status::default()),
+            Kind::Applier | Kind::Up => Self::Applier(applier::Status::default()),
         }
     }
 

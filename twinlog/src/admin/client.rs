@@ -1,19 +1,28 @@
-//! Asking a process for its status.
+//! Asking processes, and telling them what to do: for the command line, `up`, and the console.
 
 use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use tokio::net::TcpStream;
+use twinlog::config::{Admin, File};
+use wire::{Secret, TlsOptions};
 
-use super::Report;
+use super::call::{Call, encoded};
+use super::reply::Reply;
+use super::{Kind, ProcessStatus, Report, published};
 
-/// It answers from memory; who takes longer is as good as gone.
+/// For what is answered from memory; who takes longer is as good as gone.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For what waits for a server.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A status with GTID sets of thousands of runs stays far below.
 const LARGEST_ANSWER: usize = 8 << 20;
@@ -22,66 +31,210 @@ const LARGEST_ANSWER: usize = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unreachable(pub(crate) String);
 
-/// Asks the process that listens at `address`.
-pub(crate) async fn ask(address: &str) -> Result<Report, Unreachable> {
-    let failed = |why: String| Unreachable(format!("no status from {address}: {why}"));
-    match tokio::time::timeout(TIMEOUT, fetch(address)).await {
-        Ok(Ok(report)) => Ok(report),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed(format!("no answer within {} s", TIMEOUT.as_secs()))),
+/// Why an order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Nobody answers there.
+    Unreachable(Unreachable),
+    /// The process refused.
+    Answered { code: u16, message: String, remedy: Option<String> },
+}
+
+/// How to reach a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    sync: String,
+    kind: Kind,
+    name: String,
+    /// Or why it can't be known.
+    address: Result<String, String>,
+    tls: TlsOptions,
+    token: Result<Option<Secret>, String>,
+}
+
+impl Peer {
+    /// As the file says, else as published on this host.
+    pub(crate) fn of(file: &File, kind: Kind, name: &str) -> Self {
+        let admin = match kind {
+            Kind::Relay => file.regions.get(name).and_then(|r| r.relay.as_ref()).map(|r| &r.admin),
+            Kind::Applier => file.links.get(name).map(|l| &l.admin),
+            Kind::Up => Some(&file.sync.admin),
+        };
+        let none = Admin::default();
+        let admin = admin.unwrap_or(&none);
+        let listen = admin.listen.as_ref().filter(|l| !l.ends_with(":0"));
+        let address = match admin.address.as_ref().or(listen) {
+            Some(address) => Ok(address.clone()),
+            None => published(&file.sync.state_dir, kind, name),
+        };
+        Self {
+            sync: file.sync.name.clone(),
+            kind,
+            name: name.to_owned(),
+            address,
+            tls: admin.client_tls.clone(),
+            token: admin.token.token().map_err(|fault| fault.to_string()),
+        }
+    }
+
+    /// Every relay and applier of a file.
+    pub(crate) fn all(file: &File) -> Vec<Self> {
+        let relays = file.regions.values().filter(|r| r.relay.is_some()).map(|r| (Kind::Relay, &r.name));
+        let appliers = file.links.values().map(|l| (Kind::Applier, &l.name));
+        relays.chain(appliers).map(|(kind, name)| Self::of(file, kind, name)).collect()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its status; and makes sure that it is the right one who answers: a port may have found a new owner.
+    pub(crate) async fn status(&self) -> Result<ProcessStatus, Unreachable> {
+        let report: Report = self.get("/api/v1/status").await.map_err(|refused| match refused {
+            Refused::Unreachable(why) => why,
+            Refused::Answered { message, .. } => Unreachable(message),
+        })?;
+        let (its_kind, its_name) = report.status.identity();
+        if report.sync == self.sync && its_kind == self.kind && its_name == self.name {
+            return Ok(report.status);
+        }
+        let address = self.address.as_deref().unwrap_or_default();
+        Err(Unreachable(format!("{its_kind} {its_name} of sync {} answers at {address}", report.sync)))
+    }
+
+    /// What is at a path.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+        self.exchange(Method::GET, path, Vec::new(), TIMEOUT).await
+    }
+
+    /// Sends a body there.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Refused> {
+        let body = serde_json::to_vec(body).map_err(|e| self.unreachable(&e.to_string()))?;
+        self.exchange(Method::POST, path, body, ORDER_TIMEOUT).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<T, Refused> {
+        let (code, body) = self.send(method, path, body, within).await?;
+        if code.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|e| self.unreachable(&format!("its answer is not understood: {e}")));
+        }
+        let json: Json = serde_json::from_slice(&body).unwrap_or_default();
+        let text = |key: &str| json["error"][key].as_str().map(str::to_owned);
+        Err(Refused::Answered {
+            code: code.as_u16(),
+            message: text("message").unwrap_or_else(|| format!("it answers {code}")),
+            remedy: text("remedy"),
+        })
+    }
+
+    /// Sends a request, and gives code and body of the answer.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), Refused> {
+        let address = self.address.as_ref().map_err(|why| Refused::Unreachable(Unreachable(why.clone())))?;
+        let token = self.token.as_ref().map_err(|why| Refused::Unreachable(Unreachable(why.clone())))?;
+        let mut request = Request::builder().method(method).uri(target).header(header::HOST, address);
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let request =
+            request.body(Full::new(Bytes::from(body))).map_err(|e| self.unreachable(&e.to_string()))?;
+        match tokio::time::timeout(within, self.over_the_wire(address, request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.unreachable(&chain(&*error))),
+            Err(_) => Err(self.unreachable(&format!("no answer within {} s", within.as_secs()))),
+        }
+    }
+
+    async fn over_the_wire(
+        &self,
+        address: &str,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Vec<u8>), Box<dyn Error + Send + Sync>> {
+        let stream = TcpStream::connect(address).await?;
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+        let stream = wire::connect_tls(stream, &self.tls, host).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let code = response.status();
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await?.to_bytes();
+            Ok((code, body.to_vec()))
+        };
+        let mut exchange = std::pin::pin!(exchange);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            biased;
+            answer = &mut exchange => answer,
+            // It may end when the answer is here and not read yet.
+            ended = &mut connection => match ended {
+                Ok(()) => exchange.await,
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> Refused {
+        let address = self.address.as_deref().unwrap_or_default();
+        Refused::Unreachable(Unreachable(format!(
+            "no answer from {} {} at {address}: {why}",
+            self.kind, self.name
+        )))
     }
 }
 
-/// Tells the process that listens at `address` to do something: POST. What it answers, and whether it did it.
-pub(crate) async fn tell(
-    address: &str,
-    path: &str,
-    body: &Value,
-) -> Result<(StatusCode, Value), Unreachable> {
-    let failed = |why: String| Unreachable(format!("no answer from {address}: {why}"));
-    let request = Request::post(path)
-        .header(header::HOST, address)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body.to_string())))
-        .map_err(|e| failed(e.to_string()))?;
-    match tokio::time::timeout(TIMEOUT, exchange(address, request)).await {
-        // A refusal may be plain text.
-        Ok(Ok((code, body))) => Ok((code, serde_json::from_slice(&body).unwrap_or_default())),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed(format!("none within {} s", TIMEOUT.as_secs()))),
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut at = error.source();
+    while let Some(error) = at {
+        text += &format!(": {error}");
+        at = error.source();
     }
+    text
 }
 
-async fn fetch(address: &str) -> Result<Report, Box<dyn Error + Send + Sync>> {
-    let request = Request::get("/api/v1/status").header(header::HOST, address).body(Full::default())?;
-    let (code, body) = exchange(address, request).await?;
-    if code != StatusCode::OK {
-        return Err(format!("it answers {code}").into());
-    }
-    Ok(serde_json::from_slice(&body)?)
+/// Orders something of a link, by its applier.
+pub(crate) async fn order<T: DeserializeOwned>(
+    file: &File,
+    link: &str,
+    action: &str,
+    body: &impl Serialize,
+) -> Result<T, Refused> {
+    let path = format!("/api/v1/links/{}/{action}", encoded(link));
+    Peer::of(file, Kind::Applier, link).post(&path, body).await
 }
 
-async fn exchange(
-    address: &str,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), Box<dyn Error + Send + Sync>> {
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let response = sender.send_request(request).await?;
-        let code = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await?.to_bytes();
-        Ok((code, body))
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        // It may end when the answer is here and not read yet.
-        ended = &mut connection => match ended {
-            Ok(()) => exchange.await,
-            Err(error) => Err(error.into()),
-        },
+/// Passes a request on as it is, and the answer back.
+pub(super) async fn pass_on(peer: &Peer, call: &Call) -> Result<Reply, Reply> {
+    match peer.send(call.method.clone(), &call.target, call.body.clone(), ORDER_TIMEOUT).await {
+        Ok((code, body)) => Ok(Reply::raw_json(code, body)),
+        Err(Refused::Unreachable(Unreachable(why))) => {
+            let remedy = "start the process, or correct its admin.address in the configuration";
+            Err(Reply::error(StatusCode::BAD_GATEWAY, &why, Some(remedy)))
+        }
+        Err(Refused::Answered { code, message, remedy }) => {
+            let code = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY);
+            Err(Reply::error(code, &message, remedy.as_deref()))
+        }
     }
 }

@@ -1,23 +1,49 @@
-//! The admin API of a relay or an applier: is it alive, is it ready, what is it doing.
+//! The admin API of a relay, an applier, or `twinlog up`: is it alive, is it ready, what is it doing; and what people
+//! want of it.
 //!
 //! ```text
-//! GET /livez           200 while the process serves
-//! GET /readyz          200 while it runs, else 503; the state in the body
-//! GET /metrics         the same in Prometheus's text format
-//! GET /api/v1/status   {"kind": "relay" | "applier", "sync": …, "pid": …, and the fields of its status}
+//! GET  /livez  /readyz  /metrics            for machines that look after processes
+//! GET  /api/v1/status                       {"kind": "relay" | "applier", "sync": …, "pid": …, and the fields of its status}
+//! POST /api/v1/links/NAME/start|stop|pause|resume|reset|delete|skip      GET …/at-stake
+//! GET  /api/v1/conflicts[/REGION/NUMBER]    POST …/resolve|flip
+//! GET  /api/v1/log/REGION                   GET, POST /api/v1/verify     POST /api/v1/reload
+//! GET  /api/v1/openapi.json                 all of this, for programs
+//!
+//! socket ─▶ server (bounds, TLS) ─▶ access (token, Host, Origin) ─▶ call ─▶ site (by path) ─▶ reply
 //! ```
 //!
-//! It listens on loopback only. Without a configured address it takes a free port and publishes it in a small file
-//! of the state folder, where `status` on the same host finds it.
+//! It listens on loopback unless it has a token and TLS. Without a configured address it takes a free port and publishes
+//! it in a small file of the state folder, where others on the same host find it. No GET changes anything. Errors are
+//! `{"error": {"message", "remedy"}}`. `up` answers for all processes of its file, by asking them.
 
+mod access;
 mod board;
-mod client;
+mod call;
+pub(crate) mod client;
+mod conflicts;
 mod exposition;
+mod links;
+mod log;
 mod metrics;
 mod publish;
+mod reload;
+mod reply;
 mod server;
+mod site;
+mod verify;
 
+pub(crate) use access::is_local;
 pub(crate) use board::{Board, Kind, ProcessStatus, Reader, Report, unix_time};
-pub(crate) use client::{Unreachable, ask, tell};
+pub(crate) use client::Unreachable;
+pub(crate) use links::{Asked, AtStake, Done, said_deleted, said_skipped};
 pub(crate) use publish::published;
-pub(crate) use server::{Listener, is_local};
+#[cfg(test)]
+pub(crate) use reload::NeedsRestart;
+pub(crate) use reload::{Reloaded, reload};
+pub(crate) use server::Listener;
+pub(crate) use site::{Hands, Site};
+
+/// What somebody sent, for an error: short, and nothing that a terminal would obey.
+fn text_of(text: &str) -> String {
+    text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
+}

@@ -1,18 +1,17 @@
 //! Answering questions over HTTP: few connections, short requests, nothing that waits for a slow client.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -20,8 +19,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use twinlog::config::Admin;
 
+use super::Kind;
+use super::access::Access;
+use super::call::Call;
 use super::publish::Publication;
-use super::{Board, Kind};
+use super::reply::Reply;
+use super::site::Site;
 use crate::failure::Failure;
 
 /// Where it listens when the file does not say.
@@ -33,11 +36,14 @@ const MOST_CONNECTIONS: usize = 32;
 /// A request on loopback arrives at once.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From accept to the end of the answer.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// From the head to the end of the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The text format's own type.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// From accept to the end of the answer: an order may wait for a server's locks.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An order with a reason is far below.
+const LARGEST_BODY: usize = 64 << 10;
 
 /// No request to this API has a long head.
 const LARGEST_HEAD: usize = 16 << 10;
@@ -49,6 +55,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    access: Access,
     publication: Option<Publication>,
 }
 
@@ -62,18 +70,32 @@ impl Listener {
     ) -> Result<Self, Failure> {
         let asked = admin.listen.as_deref().unwrap_or(ANY_PORT);
         let failed = |e| Failure::from_error(&format!("cannot listen for admin requests on {asked}"), &e);
+        let token = admin.token.token().map_err(|fault| Failure::usage(fault.to_string()))?;
+        let tls = match &admin.tls {
+            Some(files) => {
+                let loaded = files.load().await;
+                Some(loaded.map_err(|e| Failure::from_error("cannot use the admin API's certificate", &e))?)
+            }
+            None => None,
+        };
         let listener = TcpListener::bind(asked).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        // Defence in depth: the configuration refuses anything else.
-        if !address.ip().is_loopback() {
-            return Err(Failure::usage(format!("the admin API listens on loopback only, not on {address}")));
+        // Defence in depth: the configuration refuses it, too.
+        if !address.ip().is_loopback() && (token.is_none() || tls.is_none()) {
+            return Err(Failure::usage(format!(
+                "beyond loopback the admin API needs a token and TLS: {address} has not both"
+            ))
+            .with_remedy("give admin.token_file, admin.tls_cert and admin.tls_key"));
         }
         let free_port = asked.ends_with(":0");
         let publication = free_port
             .then(|| Publication::write(state_dir, kind, name, &address.to_string()))
             .transpose()
             .map_err(|e| Failure::from_error(&format!("cannot write into {}", state_dir.display()), &e))?;
-        Ok(Self { listener, address, publication })
+        let names =
+            admin.address.as_deref().and_then(|a| a.rsplit_once(':')).map(|(host, _)| host.to_owned());
+        let access = Access { token, names: names.into_iter().collect() };
+        Ok(Self { listener, address, tls, access, publication })
     }
 
     /// Where it listens.
@@ -82,8 +104,9 @@ impl Listener {
     }
 
     /// Answers until `end` or until it is dropped.
-    pub(crate) async fn serve(self, board: Board, end: CancellationToken) {
+    pub(crate) async fn serve(self, site: Site, end: CancellationToken) {
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let access = Arc::new(self.access);
         let mut connections = JoinSet::new();
         loop {
             // A slot first: the kernel's queue holds those who are too many.
@@ -105,21 +128,33 @@ impl Listener {
                 },
             };
             while connections.try_join_next().is_some() {}
-            let board = board.clone();
+            let (site, access, tls) = (site.clone(), access.clone(), self.tls.clone());
             connections.spawn(async move {
                 let _slot = slot;
                 // Too slow or broken: the client's affair.
-                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, board)).await;
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, tls, site, access)).await;
             });
         }
         drop(self.publication);
     }
 }
 
-async fn connection(stream: TcpStream, board: Board) -> Result<(), hyper::Error> {
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    site: Site,
+    access: Arc<Access>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let stream: Box<dyn wire::Stream> = match tls {
+        Some(tls) => tokio::time::timeout(HEADER_TIMEOUT, wire::accept_tls(stream, tls)).await??,
+        None => Box::new(stream),
+    };
     let service = service_fn(move |request| {
-        let response = answer(&request, &board);
-        async move { Ok::<_, Infallible>(response) }
+        let (site, access) = (site.clone(), access.clone());
+        async move {
+            let reply = answer(request, &site, &access).await.unwrap_or_else(|refused| refused);
+            Ok::<_, Infallible>(Response::<Full<Bytes>>::from(reply))
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -127,60 +162,26 @@ async fn connection(stream: TcpStream, board: Board) -> Result<(), hyper::Error>
         .max_buf_size(LARGEST_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
-        .await
+        .await?;
+    Ok(())
 }
 
-fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
-    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-    if !is_local(host) {
-        return text(StatusCode::FORBIDDEN, "this host name is not served here\n");
-    }
-    if request.method() != Method::GET {
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return refused;
-    }
-    match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => readiness(board.report().status.state()),
-        "/metrics" => respond(
-            StatusCode::OK,
-            METRICS,
-            super::metrics::render(&board.report(), board.verified().as_ref()).into_bytes(),
-        ),
-        "/api/v1/status" => match serde_json::to_vec(&board.report()) {
-            Ok(json) => respond(StatusCode::OK, "application/json", json),
-            Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{e}\n")),
-        },
-        _ => text(StatusCode::NOT_FOUND, "no such page\n"),
-    }
-}
-
-fn readiness(state: &str) -> Response<Full<Bytes>> {
-    let code = if state == "running" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    text(code, &format!("{state}\n"))
-}
-
-/// A page of some other site may have its name point to loopback; it is not to read this API.
-pub(crate) fn is_local(host: Option<&str>) -> bool {
-    let Some(host) = host else { return true };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
+async fn answer(request: Request<Incoming>, site: &Site, access: &Access) -> Result<Reply, Reply> {
+    let (head, body) = request.into_parts();
+    access.check(&head.method, head.uri.path(), &head.headers)?;
+    let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes().to_vec(),
+        Ok(Err(_)) => {
+            let what = format!("the body is broken, or larger than {LARGEST_BODY} bytes");
+            return Err(Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &what, None));
+        }
+        Err(_) => {
+            return Err(Reply::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time", None));
+        }
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
-}
-
-fn text(code: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    respond(code, "text/plain; charset=utf-8", body.as_bytes().to_vec())
-}
-
-fn respond(code: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+    let call = Call::new(head.method, head.uri.path(), head.uri.query(), body);
+    let call = call.ok_or_else(|| Reply::bad("the address can't be decoded"))?;
+    Ok(site.answer(&call).await)
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use applier::{Applier, Error};
+use applier::{Applier, Error, OnFailure};
 use tokio_util::sync::CancellationToken;
 use twinlog::config::{File, applier_config};
 
 use super::service::{self, Plan, Service};
-use crate::admin::{Kind, ProcessStatus, Reader};
+use crate::admin::{Hands, Kind, ProcessStatus, Reader};
 use crate::cli::ApplierArgs;
 use crate::failure::{Diagnosis, Failure};
 
@@ -46,8 +46,13 @@ impl Service for Applier {
         Box::new(move || ProcessStatus::Applier(handle.get()))
     }
 
-    async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        self.run(shutdown).await
+    fn hands(&self) -> Hands {
+        Hands::Applier(self.control())
+    }
+
+    async fn run(self, shutdown: CancellationToken, stay: bool) -> Result<(), Error> {
+        let on_failure = if stay { OnFailure::Stay } else { OnFailure::End };
+        self.run(shutdown, on_failure).await
     }
 }
 

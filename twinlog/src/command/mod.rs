@@ -5,9 +5,11 @@ mod check;
 mod conflicts;
 mod console;
 mod demo;
+mod link;
 mod log;
 mod manual;
 mod relay;
+mod reload;
 mod service;
 mod status;
 mod up;
@@ -21,7 +23,7 @@ use crate::cli::{Cli, Command, FileArgs};
 use crate::failure::Failure;
 
 pub(crate) use conflicts::Tables as ConflictTables;
-pub(crate) use status::{Answers, answers, bytes, merge, pass_on, relay_of, takes_colour};
+pub(crate) use status::{Answers, answers, bytes, gather, merge, pass_on, relay_of, takes_colour};
 pub(crate) use verify::{LastVerified, compare, last_verified};
 
 /// Runs the command of the command line.
@@ -34,17 +36,14 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Console(args) => console::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Check(args) => check::run(args).await,
-        Command::Link(_) => Err(not_yet("link")),
+        Command::Link(args) => link::run(args).await,
+        Command::Reload(args) => reload::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Conflicts(args) => conflicts::run(args).await,
         Command::Log(args) => log::run(args).await,
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
     }
-}
-
-fn not_yet(command: &str) -> Failure {
-    Failure::usage(format!("not supported yet: twinlog {command}"))
 }
 
 /// Reads the configuration; its warnings go to the log.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use twinlog::config::{File, relay_config};
 
 use super::service::{self, Plan, Service};
-use crate::admin::{Kind, ProcessStatus, Reader};
+use crate::admin::{Hands, Kind, ProcessStatus, Reader};
 use crate::cli::RelayArgs;
 use crate::failure::{Diagnosis, Failure};
 
@@ -46,7 +46,11 @@ impl Service for Relay {
         Box::new(move || ProcessStatus::Relay(handle.get()))
     }
 
-    async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    fn hands(&self) -> Hands {
+        Hands::Relay(self.status())
+    }
+
+    async fn run(self, shutdown: CancellationToken, _stay: bool) -> Result<(), Error> {
         self.run(shutdown).await
     }
 }

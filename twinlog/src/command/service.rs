@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use twinlog::config::{Admin, File};
 
-use crate::admin::{self, Board, Kind, Reader};
+use crate::admin::{self, Board, Hands, Kind, Reader, Site};
 use crate::cli::ProcessArgs;
 use crate::failure::{Diagnosis, Failure};
 use crate::shutdown::Shutdown;
@@ -48,8 +49,10 @@ pub(super) trait Service: Sized + Send {
     async fn build(config: Self::Config) -> Result<Self, Self::Error>;
     /// Reads its state.
     fn reader(&self) -> Reader;
-    /// Runs until shutdown or a definite error.
-    async fn run(self, shutdown: CancellationToken) -> Result<(), Self::Error>;
+    /// What can be done to it while it runs.
+    fn hands(&self) -> Hands;
+    /// Runs until shutdown or a definite error; with `stay` it may wait after one until a person has mended it.
+    async fn run(self, shutdown: CancellationToken, stay: bool) -> Result<(), Self::Error>;
 }
 
 /// Which process this is.
@@ -80,9 +83,11 @@ pub(super) async fn run<S: Service>(plan: Plan, config: S::Config) -> Result<Exi
     let listener =
         admin::Listener::bind(&plan.admin, &plan.file.sync.state_dir, plan.kind, &plan.name).await?;
     tracing::info!(kind = %plan.kind, name = plan.name, admin = %listener.address(), "starting");
-    tasks.spawn(listener.serve(board.clone(), shutdown.now.child_token()));
+    let site = Site::of(&board, plan.kind, &plan.name, plan.file.clone());
+    tasks.spawn(listener.serve(site.clone(), shutdown.now.child_token()));
+    tasks.spawn(reload_on_hangup(site.clone())?);
 
-    let result = Box::pin(start_and_run::<S>(&plan, config, &board, &shutdown)).await;
+    let result = Box::pin(start_and_run::<S>(&plan, config, &board, &site, &shutdown)).await;
     // Ends the admin listener, which withdraws what it published.
     tasks.shutdown().await;
     result
@@ -92,6 +97,7 @@ async fn start_and_run<S: Service>(
     plan: &Plan,
     config: S::Config,
     board: &Board,
+    site: &Site,
     shutdown: &Shutdown,
 ) -> Result<ExitCode, Failure> {
     let deadline = Instant::now() + plan.args.start_timeout;
@@ -102,10 +108,11 @@ async fn start_and_run<S: Service>(
     };
     let service = started?;
     board.runs(service.reader());
+    site.takes(service.hands());
     tracing::info!(kind = %plan.kind, name = plan.name, "built");
     let ended = tokio::select! {
         biased;
-        ended = service.run(shutdown.token.child_token()) => ended,
+        ended = service.run(shutdown.token.child_token(), !plan.args.exit_on_failure) => ended,
         failure = never_runs(plan, board, deadline), if S::MUST_COME_TO_RUN => return Err(failure),
         () = shutdown.deadline(SHUTDOWN_DEADLINE) => {
             return Err(Failure::failed(format!(
@@ -121,7 +128,7 @@ async fn start_and_run<S: Service>(
         return Ok(ExitCode::SUCCESS);
     };
     let failure = Failure::from_diagnosis(&format!("{} {} failed", plan.kind, plan.name), &error);
-    if plan.args.exit_on_failure || error.must_end() {
+    if plan.args.exit_on_failure || error.must_end() || shutdown.token.is_cancelled() {
         return Err(failure);
     }
     tracing::error!(kind = %plan.kind, name = plan.name, error = failure.line(), "failed; staying for status");
@@ -130,18 +137,35 @@ async fn start_and_run<S: Service>(
     Err(failure)
 }
 
-/// Returns when the deadline has passed, it has not come to run yet, and it says why; never once it has run.
+/// Returns when the deadline has passed, it has not come to run yet, and it says why; never once it has run, or is not
+/// to run yet.
 async fn never_runs(plan: &Plan, board: &Board, deadline: Instant) -> Failure {
     loop {
         tokio::time::sleep(LOOK).await;
         let status = board.report().status;
-        if status.state() == "running" {
+        if !matches!(status.state(), "connecting" | "checking" | "waiting") {
             return std::future::pending().await;
         }
         if let (true, Some(error)) = (Instant::now() >= deadline, status.last_error()) {
             return Failure::from_text(&plan.did_not_start(), error);
         }
     }
+}
+
+/// SIGHUP reads the file again, as `twinlog reload` does.
+pub(super) fn reload_on_hangup(site: Site) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|e| Failure::from_error("cannot listen for signals", &e))?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            if let Err(failure) = Box::pin(admin::reload(&site)).await {
+                tracing::error!(
+                    error = failure.line(),
+                    "the configuration was not reloaded; nothing has changed"
+                );
+            }
+        }
+    })
 }
 
 /// Builds it; what may go away by itself is tried again until the start timeout.

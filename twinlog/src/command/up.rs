@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tokio::task::JoinSet;
 use twinlog::config::{File, applier_config, relay_config};
 
+use super::service::reload_on_hangup;
+use crate::admin::{self, Kind, Site};
 use crate::cli::UpArgs;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -35,8 +37,16 @@ pub(crate) async fn run(args: UpArgs, logging: &LogOptions) -> Result<ExitCode, 
         tracing::info!(url = console.url(), "console");
         tasks.spawn(console.serve(shutdown.token.child_token()));
     }
-    tracing::info!(sync = file.sync.name, processes = children.len(), "up");
+    let (sync, state_dir) = (file.sync.name.clone(), file.sync.state_dir.clone());
+    let listener = admin::Listener::bind(&file.sync.admin, &state_dir, Kind::Up, &sync).await?;
+    tracing::info!(admin = %listener.address(), "answers for all");
+    let site = Site::of_all(file);
+    tasks.spawn(reload_on_hangup(site.clone())?);
+    tasks.spawn(listener.serve(site.clone(), shutdown.now.child_token()));
+    tracing::info!(sync, processes = children.len(), "up");
     let clean = supervise(children, Output::Inherited, &shutdown).await;
+    // Ends the admin listener, which withdraws what it published.
+    tasks.shutdown().await;
     if clean { Ok(ExitCode::SUCCESS) } else { Err(Failure::failed("not every process ended in time")) }
 }
 

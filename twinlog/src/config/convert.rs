@@ -64,6 +64,7 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         conflicts: conflict_rules(file, link),
         verify: schedule(file, link)?,
         state_dir: file.sync.state_dir.clone(),
+        start_at: link.start_at,
         target_relay: match &to.relay {
             Some(relay) if conflict_rules(file, link).any_by_row() => {
                 Some(connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &to.mysql)?)

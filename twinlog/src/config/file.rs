@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use applier::verify::Limits;
 use applier::{GroupLimits, TablePatterns};
 use uuid::Uuid;
-use wire::{ListenerTls, TlsOptions};
+use wire::{ListenerTls, Secret, TlsMode, TlsOptions};
 
 use super::{Fault, PasswordSource};
 
@@ -16,6 +16,8 @@ use super::{Fault, PasswordSource};
 pub struct File {
     /// Where it was read from.
     pub path: PathBuf,
+    /// What was read; a secret, because passwords may stand in it.
+    pub text: Secret,
     /// `[sync]`.
     pub sync: Sync,
     /// `[region.NAME]`.
@@ -39,6 +41,8 @@ pub struct Sync {
     pub state_dir: PathBuf,
     /// Passwords may stand in the file.
     pub allow_inline_secrets: bool,
+    /// The admin listener of `twinlog up`.
+    pub admin: Admin,
 }
 
 /// `[region.NAME]`: one MySQL and the relay beside it.
@@ -109,13 +113,26 @@ pub struct Relay {
     pub admin: Admin,
 }
 
-/// `admin.*` of a relay or a link.
-#[derive(Clone, Debug, Default)]
+/// `admin.*` of a relay, of a link, or of `[sync]` for `twinlog up`.
+#[derive(Clone, Debug)]
 pub struct Admin {
     /// Where it listens; `None`: a free loopback port that is published in the state folder.
     pub listen: Option<String>,
-    /// How `status` reaches it; `None`: where it listens.
+    /// How the others reach it; `None`: where it listens.
     pub address: Option<String>,
+    /// The token that every request carries; none on loopback, unless it is given.
+    pub token: PasswordSource,
+    /// TLS of the listener; `None` is plain HTTP, on loopback only.
+    pub tls: Option<ListenerTls>,
+    /// TLS of those who ask.
+    pub client_tls: TlsOptions,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        let plain = TlsOptions { mode: TlsMode::Disabled, ..TlsOptions::default() };
+        Self { listen: None, address: None, token: PasswordSource::Empty, tls: None, client_tls: plain }
+    }
 }
 
 /// `[link.NAME]`: one direction.

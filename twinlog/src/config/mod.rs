@@ -15,6 +15,7 @@ mod derive;
 mod fault;
 mod file;
 mod not_yet;
+mod read_admin;
 mod read_link;
 mod read_region;
 mod read_sync;
@@ -27,6 +28,8 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use wire::Secret;
 
 pub use convert::{
     applier_config, attach_config, conflict_rules, links_from, names, objects, region_with_relay,
@@ -59,6 +62,7 @@ pub fn parse(text: &str, path: &Path) -> Result<File, Faults> {
     let sync = read_sync::read(&root);
     let mut file = File {
         path: path.to_path_buf(),
+        text: Secret::new(text),
         regions: named(&root, "region", |name, section| read_region::read(name, section, &sync)),
         links: named(&root, "link", |name, section| read_link::read(name, section, &sync)),
         sync,

@@ -4,7 +4,6 @@
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Collector, join};
-use super::value;
 
 /// A key and the values of it that are served. `*` stands for any name.
 struct NotYet {
@@ -17,24 +16,11 @@ enum Served {
     Nothing,
     /// This value only.
     Only(&'static str),
-    /// An address on loopback.
-    Loopback,
 }
 
-const NOT_YET: [NotYet; 13] = [
+const NOT_YET: [NotYet; 2] = [
     NotYet { key: "link.*.initial", served: Served::Only("none") },
     NotYet { key: "link.*.existing", served: Served::Nothing },
-    NotYet { key: "link.*.start_at", served: Served::Nothing },
-    NotYet { key: "link.*.admin.listen", served: Served::Loopback },
-    NotYet { key: "link.*.admin.token_file", served: Served::Nothing },
-    NotYet { key: "link.*.admin.tls_cert", served: Served::Nothing },
-    NotYet { key: "link.*.admin.tls_key", served: Served::Nothing },
-    NotYet { key: "link.*.admin.tls_ca", served: Served::Nothing },
-    NotYet { key: "region.*.relay.admin.listen", served: Served::Loopback },
-    NotYet { key: "region.*.relay.admin.token_file", served: Served::Nothing },
-    NotYet { key: "region.*.relay.admin.tls_cert", served: Served::Nothing },
-    NotYet { key: "region.*.relay.admin.tls_key", served: Served::Nothing },
-    NotYet { key: "region.*.relay.admin.tls_ca", served: Served::Nothing },
 ];
 
 /// Faults what the file asks for and this build does not do.
@@ -73,9 +59,6 @@ impl Served {
         match self {
             Self::Nothing => false,
             Self::Only(only) => shown(value) == *only,
-            Self::Loopback => {
-                value.as_str().is_some_and(|v| value::listen(v).is_ok_and(|l| value::is_loopback(&l)))
-            }
         }
     }
 
@@ -83,7 +66,6 @@ impl Served {
         match self {
             Self::Nothing => "; leave it out".into(),
             Self::Only(only) => format!("; only {only} is"),
-            Self::Loopback => "; only loopback is".into(),
         }
     }
 }

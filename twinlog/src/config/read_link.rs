@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use applier::GroupLimits;
 
-use super::read_region::{both_or_none, read_admin};
+use super::read_region::both_or_none;
 use super::reader::Section;
 use super::{
-    Detect, Existing, Initial, Link, Operation, Policy, Sync, TableSettings, derive, read_verify, value,
+    Detect, Existing, Initial, Link, Operation, Policy, Sync, TableSettings, derive, read_admin, read_verify,
+    value,
 };
 
 const INITIAL: [(&str, Initial); 4] = [
@@ -75,7 +76,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         server_id: server_id.unwrap_or_else(|| derive::server_id(&sync.name, "link", name)),
         tls_cert: section.file("tls_cert"),
         tls_key: section.file("tls_key"),
-        admin: read_admin(section),
+        admin: read_admin::read(section),
         verify: read_verify::read(section),
         tables: read_tables(section),
     };

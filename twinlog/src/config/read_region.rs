@@ -7,7 +7,7 @@ use wire::{ListenerTls, TlsMode, TlsOptions};
 
 use super::reader::Section;
 use super::secret::{self, Keys, PasswordSource};
-use super::{Account, Admin, Mysql, Region, Relay, Sync, derive, value};
+use super::{Account, Mysql, Region, Relay, Sync, derive, read_admin, value};
 
 /// MySQL's own port.
 const MYSQL_PORT: u16 = 3306;
@@ -140,7 +140,7 @@ fn read_relay(region: &str, section: &Section<'_>, sync: &Sync) -> Relay {
         semi_sync: section.flag("semi_sync").unwrap_or(false),
         retain: section.parsed("retain", value::duration).unwrap_or(RETAIN),
         max_size: section.size("max_size", SMALLEST_LOG, u64::MAX).unwrap_or(MAX_SIZE),
-        admin: read_admin(section),
+        admin: read_admin::read(section),
     };
     section.finish();
     relay
@@ -202,18 +202,4 @@ pub(super) fn both_or_none(section: &Section<'_>, cert: bool, key: bool) {
         (false, true) => section.fault("tls_cert", "is missing, and tls_key is given"),
         _ => {}
     }
-}
-
-/// `admin.*` of a relay or a link. What is served beyond loopback is read here and refused elsewhere.
-pub(super) fn read_admin(section: &Section<'_>) -> Admin {
-    let Some(admin) = section.section("admin") else { return Admin::default() };
-    let read = Admin {
-        listen: admin.parsed("listen", value::listen),
-        address: admin.parsed("address", |a| value::address(a, None)),
-    };
-    for key in ["token_file", "tls_cert", "tls_key", "tls_ca"] {
-        admin.file(key);
-    }
-    admin.finish();
-    read
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use applier::TablePatterns;
 
 use super::reader::Section;
-use super::{Sync, derive, value};
+use super::{Admin, Sync, derive, read_admin, value};
 
 /// Reads `[sync]`.
 pub(super) fn read(root: &Section<'_>) -> Sync {
@@ -15,6 +15,7 @@ pub(super) fn read(root: &Section<'_>) -> Sync {
         meta_schema: "twinlog".into(),
         state_dir: PathBuf::new(),
         allow_inline_secrets: false,
+        admin: Admin::default(),
     };
     let Some(section) = root.section("sync") else {
         root.fault("sync", "the section [sync] is missing");
@@ -24,6 +25,7 @@ pub(super) fn read(root: &Section<'_>) -> Sync {
     sync.tables = read_tables(&section);
     sync.meta_schema = section.parsed("meta_schema", value::schema).unwrap_or(sync.meta_schema);
     sync.allow_inline_secrets = section.flag("allow_inline_secrets").unwrap_or(false);
+    sync.admin = read_admin::read(&section);
     let state_dir = section.file("state_dir").or_else(|| derive::state_dir(&sync.name));
     match state_dir {
         Some(dir) => sync.state_dir = dir,

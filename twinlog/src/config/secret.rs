@@ -11,6 +11,9 @@ use super::{Fault, Sync};
 /// A password file is a line, not a book.
 const LONGEST_FILE: u64 = 4096;
 
+/// A token is tried by machines.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Where a password is.
 #[derive(Clone, Debug, Default)]
 pub enum PasswordSource {
@@ -92,6 +95,30 @@ impl PasswordSource {
             );
         }
         given.pop().unwrap_or_default()
+    }
+
+    /// A secret that can only be in a file.
+    pub(super) fn file(section: &Section<'_>, key: &'static str) -> Self {
+        section.file(key).map_or(Self::Empty, |path| Self::File { path, at: Place::of(section, key) })
+    }
+
+    /// The secret of an admin API: `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// A file that can't be read, or a token that is easily guessed.
+    pub fn token(&self) -> Result<Option<Secret>, Fault> {
+        let (Self::File { path, at }, secret) = (self, self.resolve()?) else { return Ok(None) };
+        let fits =
+            secret.expose().len() >= SHORTEST_TOKEN && secret.expose().bytes().all(|b| b.is_ascii_graphic());
+        if fits {
+            return Ok(Some(secret));
+        }
+        Err(at.fault(format!(
+            "the token must be at least {SHORTEST_TOKEN} letters, digits or signs, without blanks: {}; make one with: \
+             openssl rand -hex 32",
+            path.display()
+        )))
     }
 
     /// The password itself.

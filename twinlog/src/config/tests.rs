@@ -9,7 +9,7 @@ use wire::TlsMode;
 
 use applier::{Detect, Policy};
 
-use super::{Faults, File, applier_config, parse, relay_config};
+use super::{Faults, File, PasswordSource, applier_config, parse, relay_config};
 
 /// Two regions, both ways, with nothing that is not needed.
 const PAIR: &str = r#"
@@ -371,13 +371,7 @@ fn keys_in_a_pair_are_a_warning() {
 
 #[test]
 fn what_is_not_served_yet_is_refused_by_name() {
-    let refused = [
-        ("initial = \"structure+data\"", "initial"),
-        ("existing = \"keep\"", "existing"),
-        ("start_at = \"2026-12-01T02:00:00Z\"", "start_at"),
-        ("admin.listen = \"0.0.0.0:7481\"", "admin.listen"),
-        ("admin.token_file = \"t\"", "admin.token_file"),
-    ];
+    let refused = [("initial = \"structure+data\"", "initial"), ("existing = \"keep\"", "existing")];
     for (text, key) in refused {
         assert_fault(with("eu-us", text), &format!("link.eu-us.{key}"), "not supported yet");
     }
@@ -387,6 +381,39 @@ fn what_is_not_served_yet_is_refused_by_name() {
         "initial = \"none\"\non_conflict = \"report\"\nworkers = 4\nadmin.listen = \"127.0.0.1:7481\"";
     let file = with("eu-us", served).unwrap();
     assert_eq!(file.links["eu-us"].admin.listen.as_deref(), Some("127.0.0.1:7481"));
+}
+
+#[test]
+fn beyond_loopback_an_admin_address_needs_a_token_and_tls() {
+    let listen = "admin.listen = \"0.0.0.0:7481\"\nadmin.address = \"db1.example:7481\"";
+    assert_fault(with("eu-us", listen), "link.eu-us.admin.token_file", "must show a token");
+    assert_fault(with("eu-us", listen), "link.eu-us.admin.tls_cert", "is missing");
+    let all = format!(
+        "{listen}\nadmin.token_file = \"t\"\nadmin.tls_cert = \"c\"\nadmin.tls_key = \"k\"\nadmin.tls_ca = \"a\""
+    );
+    let admin = &with("eu-us", &all).unwrap().links["eu-us"].admin;
+    assert_eq!(admin.client_tls.mode, TlsMode::VerifyIdentity);
+    assert!(admin.tls.is_some() && matches!(admin.token, PasswordSource::File { .. }));
+    let wildcard = all.replace("admin.address = \"db1.example:7481\"", "");
+    assert_fault(with("eu-us", &wildcard), "link.eu-us.admin.address", "nobody can reach");
+    let no_key = "admin.tls_cert = \"c\"";
+    assert_fault(with("eu-us", no_key), "link.eu-us.admin.tls_key", "is missing");
+}
+
+#[test]
+fn a_token_that_is_easily_guessed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = |text: &str| {
+        let path = folder.path().join("token");
+        fs::write(&path, text).unwrap();
+        let line = format!("admin.token_file = {path:?}");
+        with("eu-us", &line).unwrap().links["eu-us"].admin.token.token()
+    };
+    assert!(token("0123456789abcdef\n").unwrap().is_some());
+    for bad in ["", "short", "sixteen letters and blanks"] {
+        assert!(token(bad).unwrap_err().to_string().contains("openssl rand"), "{bad}");
+    }
+    assert!(PasswordSource::Empty.token().unwrap().is_none());
 }
 
 #[test]

@@ -103,13 +103,18 @@ pub(super) async fn post(hub: &Hub, path: &str, body: Value) -> Result<Value, Re
 }
 
 /// Tells the link's process; what it answers is the answer.
-async fn on_link(hub: &Hub, link: &str, action: &str, body: Value) -> Result<Value, Refusal> {
+async fn on_link(hub: &Hub, link: &str, action: &str, mut body: Value) -> Result<Value, Refusal> {
     const ACTIONS: [&str; 6] = ["start", "stop", "pause", "resume", "reset", "delete"];
     if !hub.file.links.contains_key(link) {
         return Err(Refusal::no_such(&format!("link: {link}")));
     }
     if !ACTIONS.contains(&action) {
         return Err(Refusal::no_such(&format!("action: {action}")));
+    }
+    if let Some(order) = body.as_object_mut() {
+        order.insert("by".into(), json!("the console"));
+        // The page has said what is lost, and had the link's name typed.
+        order.insert("yes".into(), json!(matches!(action, "reset" | "delete")));
     }
     tracing::info!(link, action, "passed on from the console");
     Ok(pass_on(&hub.file, link, action, &body).await?)

@@ -11,7 +11,38 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-use crate::Error;
+use crate::stream::{BoxStream, Stream};
+use crate::{Error, TlsOptions};
+
+/// TLS over any stream, as a client: for protocols that speak it from their first byte. `host` is what was connected
+/// to. With mode `disabled` the stream stays plain.
+///
+/// # Errors
+///
+/// Files that can't be used; a handshake that fails, and why.
+pub async fn connect_tls(
+    stream: impl Stream + 'static,
+    options: &TlsOptions,
+    host: &str,
+) -> Result<Box<dyn Stream>, Error> {
+    let stream: BoxStream = Box::new(stream);
+    match client::config(options).await? {
+        Some(config) => client::upgrade(stream, config, host).await,
+        None => Ok(stream),
+    }
+}
+
+/// TLS over any stream, as a server with what [`crate::ListenerTls::load`] gave.
+///
+/// # Errors
+///
+/// A handshake that fails, and why.
+pub async fn accept_tls(
+    stream: impl Stream + 'static,
+    config: Arc<rustls::ServerConfig>,
+) -> Result<Box<dyn Stream>, Error> {
+    server::upgrade(Box::new(stream), config).await
+}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

@@ -1,31 +1,51 @@
 //! The admin API over a real socket.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use twinlog::config::Admin;
+use twinlog::config::{self, Admin, File};
 
-use super::super::{Board, Kind, ProcessStatus, ask, published};
-use super::{Listener, is_local};
+use super::Listener;
+use crate::admin::client::{Peer, Refused};
+use crate::admin::{Board, Kind, ProcessStatus, Site, published};
 
 struct Served {
     board: Board,
     address: String,
+    file: File,
     state: tempfile::TempDir,
     _tasks: JoinSet<()>,
 }
 
-async fn served() -> Served {
+/// A file in which region eu has a relay with this further line.
+fn file(state: &Path, line: &str) -> File {
+    let text = format!(
+        "[sync]\nname = \"shop\"\ntables = \"shop.*\"\nstate_dir = {state:?}\nallow_inline_secrets = true\n\
+         [region.eu]\nmysql.address = \"a\"\nmysql.user = \"u\"\nrelay.listen = \"127.0.0.1:1\"\n\
+         relay.password = \"p\"\n{line}\n"
+    );
+    config::parse(&text, &state.join("shop.toml")).unwrap()
+}
+
+async fn served_with(line: &str) -> Served {
     let state = tempfile::tempdir().unwrap();
-    let listener = Listener::bind(&Admin::default(), state.path(), Kind::Relay, "eu").await.unwrap();
+    let file = file(state.path(), line);
+    let admin = file.regions["eu"].relay.as_ref().unwrap().admin.clone();
+    let listener = Listener::bind(&admin, state.path(), Kind::Relay, "eu").await.unwrap();
     let address = listener.address().to_string();
     let board = Board::new("shop", Kind::Relay, "eu");
+    let site = Site::of(&board, Kind::Relay, "eu", file.clone());
     let mut tasks = JoinSet::new();
-    tasks.spawn(listener.serve(board.clone(), CancellationToken::new()));
-    Served { board, address, state, _tasks: tasks }
+    tasks.spawn(listener.serve(site, CancellationToken::new()));
+    Served { board, address, file, state, _tasks: tasks }
+}
+
+async fn served() -> Served {
+    served_with("").await
 }
 
 impl Served {
@@ -52,9 +72,8 @@ async fn a_process_tells_whether_it_lives_whether_it_is_ready_and_what_it_does()
     let status = relay::Status { state: "running".into(), segments: 3, ..Default::default() };
     served.board.runs(Box::new(move || ProcessStatus::Relay(status.clone())));
     assert!(served.get("/readyz").await.starts_with("HTTP/1.1 200"));
-    let report = ask(&served.address).await.unwrap();
-    assert_eq!((report.sync.as_str(), report.pid), ("shop", std::process::id()));
-    let ProcessStatus::Relay(status) = report.status else { panic!("a relay") };
+    let status = Peer::of(&served.file, Kind::Relay, "eu").status().await.unwrap();
+    let ProcessStatus::Relay(status) = status else { panic!("a relay") };
     assert_eq!((status.region.as_str(), status.segments), ("eu", 3));
 }
 
@@ -90,19 +109,35 @@ async fn a_client_that_sends_nothing_is_let_go() {
 
 #[tokio::test]
 async fn beyond_loopback_it_does_not_listen() {
-    let admin = Admin { listen: Some("0.0.0.0:0".into()), address: None };
+    let admin = Admin { listen: Some("0.0.0.0:0".into()), ..Admin::default() };
     let state = tempfile::tempdir().unwrap();
     let refused = Listener::bind(&admin, state.path(), Kind::Relay, "eu").await;
-    assert!(refused.err().unwrap().text().contains("loopback only"));
+    assert!(refused.err().unwrap().text().contains("needs a token and TLS"));
 }
 
-#[test]
-fn only_addresses_and_localhost_are_local_names() {
-    for host in ["localhost", "LocalHost:80", "127.0.0.1:7480", "[::1]:7480"] {
-        assert!(is_local(Some(host)), "{host}");
-    }
-    for host in ["evil.example", "evil.example:80", "localhost.evil.example", ""] {
-        assert!(!is_local(Some(host)), "{host}");
-    }
-    assert!(is_local(None));
+#[tokio::test]
+async fn a_token_is_shown_by_our_own_client_and_asked_of_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let served = served_with(&format!("relay.admin.token_file = {token:?}")).await;
+    assert!(served.get("/api/v1/status").await.starts_with("HTTP/1.1 401"));
+    assert!(served.get("/livez").await.starts_with("HTTP/1.1 200"));
+    assert!(Peer::of(&served.file, Kind::Relay, "eu").status().await.is_ok());
+    std::fs::write(&token, "fedcba9876543210\n").unwrap();
+    let refused = Peer::of(&served.file, Kind::Relay, "eu").get::<serde_json::Value>("/api/v1/status").await;
+    let Err(Refused::Answered { code: 401, message, remedy }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("token") && remedy.unwrap().contains("Bearer"));
+}
+
+#[tokio::test]
+async fn a_body_too_large_or_too_slow_is_refused() {
+    let served = served().await;
+    let post = |length: usize, body: &str| {
+        format!("POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let large = "x".repeat(65 << 10);
+    assert!(served.raw(&post(large.len(), &large)).await.starts_with("HTTP/1.1 413"));
+    assert!(served.raw(&post(10, "{")).await.starts_with("HTTP/1.1 408"));
+    assert!(served.raw(&post(2, "[}")).await.starts_with("HTTP/1.1 400"));
 }

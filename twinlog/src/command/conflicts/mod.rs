@@ -50,6 +50,11 @@ impl Tables {
         self.servers.keys().map(String::as_str)
     }
 
+    /// Keeps that of one region alone.
+    pub(crate) fn keep(&mut self, region: &str) {
+        self.servers.retain(|name, _| name == region);
+    }
+
     /// Connects to a region's.
     pub(crate) async fn open(&self, region: &str) -> Result<ConflictTable, Failure> {
         let Some(servers) = self.servers.get(region) else {

@@ -106,7 +106,7 @@ impl Answers {
             (_, Ok(ProcessStatus::Relay(status))) => drop(self.relays.insert(name, Ok(status))),
             (_, Ok(ProcessStatus::Applier(status))) => drop(self.appliers.insert(name, Ok(status))),
             (Kind::Relay, Err(error)) => drop(self.relays.insert(name, Err(error))),
-            (Kind::Applier, Err(error)) => drop(self.appliers.insert(name, Err(error))),
+            (Kind::Applier | Kind::Up, Err(error)) => drop(self.appliers.insert(name, Err(error))),
         }
     }
 }

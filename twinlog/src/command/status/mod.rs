@@ -14,9 +14,10 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use twinlog::config::{Admin, File};
+use twinlog::config::File;
 
-use crate::admin::{self, Kind, ProcessStatus, Unreachable, unix_time};
+use crate::admin::client::{self, Peer, Refused};
+use crate::admin::{Unreachable, unix_time};
 use crate::cli::StatusArgs;
 use crate::console::{Moments, counted};
 use crate::failure::Failure;
@@ -26,7 +27,7 @@ use view::{Look, SAMPLES, Speeds};
 
 #[cfg(test)]
 pub(super) use merge::LinkReport;
-pub(super) use merge::SyncReport;
+pub(crate) use merge::SyncReport;
 pub(crate) use merge::{Answers, merge, relay_of};
 pub(crate) use screen::takes_colour;
 pub(crate) use table::bytes;
@@ -115,27 +116,17 @@ fn print(report: &SyncReport, json: bool, watch: bool) -> Result<(), Failure> {
 }
 
 /// Asks every process of the file, all at once, and puts the answers together.
-pub(super) async fn gather(file: &File) -> SyncReport {
+pub(crate) async fn gather(file: &File) -> SyncReport {
     merge(file, &answers(file).await)
 }
 
 /// Asks every process of the file, all at once.
 pub(crate) async fn answers(file: &File) -> Answers {
     let mut questions = JoinSet::new();
-    let relays = file
-        .regions
-        .values()
-        .filter_map(|r| r.relay.as_ref().map(|relay| (Kind::Relay, &r.name, &relay.admin)));
-    let appliers = file.links.values().map(|l| (Kind::Applier, &l.name, &l.admin));
-    for (kind, name, admin) in relays.chain(appliers) {
-        let address = address(file, kind, name, admin);
-        let (sync, name) = (file.sync.name.clone(), name.clone());
+    for peer in Peer::all(file) {
         questions.spawn(async move {
-            let answer = match address {
-                Ok(address) => ask(&sync, kind, &name, &address).await,
-                Err(reason) => Err(Unreachable(reason)),
-            };
-            (kind, name, answer)
+            let answer = peer.status().await;
+            (peer.kind(), peer.name().to_owned(), answer)
         });
     }
     let mut answers = Answers::default();
@@ -150,39 +141,15 @@ pub(crate) async fn answers(file: &File) -> Answers {
 
 /// Tells the process of a link to do something; what it answers. It refuses by an error with its remedy.
 pub(crate) async fn pass_on(file: &File, link: &str, action: &str, body: &Value) -> Result<Value, Failure> {
-    let admin = file.links.get(link).map(|l| l.admin.clone()).unwrap_or_default();
     let doing = format!("link {link} can't be told to {action}");
-    let address =
-        address(file, Kind::Applier, link, &admin).map_err(|e| Failure::failed(&doing).because(e))?;
-    let told = admin::tell(&address, &format!("/api/v1/links/{link}/{action}"), body).await;
-    let (code, answer) = told.map_err(|e| Failure::failed(&doing).because(e.0))?;
-    if code.is_success() {
-        return Ok(answer);
-    }
-    let part = |name: &str| answer["error"][name].as_str().map(str::to_owned);
-    let failure =
-        Failure::failed(doing).because(part("message").unwrap_or_else(|| format!("it answers {code}")));
-    Err(match part("remedy") {
-        Some(remedy) => failure.with_remedy(remedy),
-        None => failure,
+    client::order(file, link, action, body).await.map_err(|refused| match refused {
+        Refused::Unreachable(Unreachable(why)) => Failure::failed(&doing).because(why),
+        Refused::Answered { message, remedy, .. } => {
+            let failure = Failure::failed(&doing).because(message);
+            match remedy {
+                Some(remedy) => failure.with_remedy(remedy),
+                None => failure,
+            }
+        }
     })
-}
-
-/// Where to ask: as configured, else as published on this host.
-fn address(file: &File, kind: Kind, name: &str, admin: &Admin) -> Result<String, String> {
-    let listen = admin.listen.as_ref().filter(|l| !l.ends_with(":0"));
-    match admin.address.as_ref().or(listen) {
-        Some(address) => Ok(address.clone()),
-        None => admin::published(&file.sync.state_dir, kind, name),
-    }
-}
-
-/// Asks, and makes sure that it is the right one who answers: a port may have found a new owner.
-async fn ask(sync: &str, kind: Kind, name: &str, address: &str) -> Result<ProcessStatus, Unreachable> {
-    let report = admin::ask(address).await?;
-    let (its_kind, its_name) = report.status.identity();
-    if report.sync == sync && its_kind == kind && its_name == name {
-        return Ok(report.status);
-    }
-    Err(Unreachable(format!("{its_kind} {its_name} of sync {} answers at {address}", report.sync)))
 }
