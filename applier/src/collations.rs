@@ -45,6 +45,7 @@ impl Collations {
         for row in rows.iter() {
             let id = row.parse("id").map_err(&failed)?;
             let (name, charset) = (row.text("name").map_err(&failed)?, row.text("charset").map_err(&failed)?);
+            let pads = row.text("pad").map_err(&failed)? == "PAD SPACE";
             all.by_name.insert(name.clone(), id);
             let pads = row.text("pad").map_err(&failed)? == "PAD SPACE";
             all.by_id.insert(id, Collation { name, charset, pads });
@@ -54,6 +55,16 @@ impl Collations {
 
     pub(crate) fn get(&self, id: u32) -> Option<&Collation> {
         self.by_id.get(&id)
+    }
+
+    /// The number of a collation.
+    pub(crate) fn id(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Do spaces behind a text not count under this collation?
+    pub(crate) fn pads(&self, id: u32) -> bool {
+        self.get(id).is_some_and(|c| c.pads)
     }
 
     /// The character set of a collation.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 use wire::ConnectOptions;
 
-use crate::{Detect, Objects, Policy, verify};
+use crate::{Detect, Load, Objects, Policy, verify};
 
 /// Everything one applier needs to know. Made by the command line from the configuration file.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Config {
     pub conflicts: Conflicts,
     /// Not before this time.
     pub start_at: Option<SystemTime>,
+    /// What is copied first, and how.
+    pub load: Load,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
     pub target_relay: Option<ConnectOptions>,
     /// When its regions are compared beside it.

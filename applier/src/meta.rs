@@ -10,6 +10,7 @@
 //! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
 //! | `life` | what people want of each link: see `life/` |
 //! | `skip` | the transactions that people got a link past |
+//! | `load` | how far the initial copy of each link is: see `copy/load.rs` |
 //! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
 use binlog::GtidSet;
@@ -21,7 +22,7 @@ use crate::conflict::record;
 use crate::conflict::seen::Seen;
 use crate::life::table as life;
 use crate::origin::{LinkKey, Owners};
-use crate::{Config, Error, sql};
+use crate::{Config, Error, copy, sql};
 
 /// The table of marks in the meta schema.
 pub(crate) const MARK_TABLE: &str = "mark";
@@ -73,6 +74,7 @@ impl Meta {
                 ),
             ),
             (MARK_TABLE, MARK_COLUMNS.to_owned()),
+            (copy::LOAD_TABLE, copy::LOAD_COLUMNS.to_owned()),
             (record::TABLE, record::COLUMNS.to_owned()),
             (life::TABLE, life::COLUMNS.to_owned()),
             (life::SKIP_TABLE, life::SKIP_COLUMNS.to_owned()),
@@ -212,13 +214,14 @@ impl Meta {
         Ok(!rows.rows.is_empty())
     }
 
-    /// Gives a link its checkpoint and its birth record, in one transaction.
+    /// Gives a link its checkpoint and its birth record, in one transaction; with `copies`, the begin of its copy too.
     pub(crate) async fn give_birth(
         &self,
         connection: &mut Connection,
         link: &LinkKey,
         start: &GtidSet,
         seen: &Seen,
+        copies: bool,
     ) -> Result<(), Error> {
         let failed = Error::target("beginning the link");
         let birth = format!(
@@ -228,8 +231,11 @@ impl Meta {
             Uuid::new_v4()
         );
         let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
+        let copy = copies.then(|| copy::begin(&self.schema, link));
         let begun = life::begun(&self.schema, link);
-        for statement in ["BEGIN", &rows, &birth, &begun, "COMMIT"] {
+        let statements =
+            ["BEGIN", &rows, &birth, &begun].into_iter().chain(copy.as_deref()).chain(["COMMIT"]);
+        for statement in statements {
             connection.execute(statement).await.map_err(&failed)?;
         }
         Ok(())

@@ -7,7 +7,8 @@ use binlog::{Gtid, GtidSet};
 
 use crate::conflict::shared::SharedWindow;
 use crate::count::Rows;
-use crate::status::{State, Status, StatusError, WindowStatus};
+use crate::load_progress::LoadProgress;
+use crate::status::{State, Status, StatusError, TableLoad, WindowStatus};
 use crate::verify::VerifyStatus;
 
 /// An answer of the source about how far it is, older than this, is none: a few of the questions of `pulse` in a row.
@@ -44,6 +45,7 @@ struct Inner {
     goal: GtidSet,
     /// The conflict window of this round.
     window: Option<SharedWindow>,
+    load: LoadProgress,
 }
 
 impl Progress {
@@ -63,6 +65,7 @@ impl Progress {
         self.with(|inner| {
             let mut status = inner.status.clone();
             status.gtid_applied = inner.applied.to_string();
+            status.load = inner.load.status();
             status.last_gtid = inner.last.as_ref().map(Gtid::to_string).unwrap_or_default();
             status.lag_seconds = inner.lag(now());
             if inner.asked_at + STALE < now() {
@@ -280,6 +283,25 @@ impl Progress {
             inner.status.groups_committed += 1;
             inner.waiting = inner.waiting.saturating_sub(transactions);
             inner.done_at = committed_at;
+            inner.look_whether_caught_up();
+        });
+    }
+
+    /// These tables are copied, or are to be.
+    pub(crate) fn copies(&self, tables: Vec<TableLoad>) {
+        self.with(|inner| inner.load.begin(tables));
+    }
+
+    /// A chunk of a table is copied; with `done` it was the last.
+    pub(crate) fn copied(&self, table: usize, rows: u64, bytes: u64, done: bool) {
+        self.with(|inner| inner.load.add(table, rows, bytes, done));
+    }
+
+    /// All is copied: the link goes on with what has gathered.
+    pub(crate) fn copied_all(&self) {
+        self.with(|inner| {
+            inner.status.reason = None;
+            inner.enter(State::CatchingUp);
             inner.look_whether_caught_up();
         });
     }

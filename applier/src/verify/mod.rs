@@ -12,8 +12,9 @@
 
 pub(crate) mod background;
 mod column;
+pub(crate) mod column;
 mod error;
-mod key;
+pub(crate) mod key;
 mod names;
 mod passing;
 mod repair;
