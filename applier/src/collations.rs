@@ -47,7 +47,6 @@ impl Collations {
             let (name, charset) = (row.text("name").map_err(&failed)?, row.text("charset").map_err(&failed)?);
             let pads = row.text("pad").map_err(&failed)? == "PAD SPACE";
             all.by_name.insert(name.clone(), id);
-            let pads = row.text("pad").map_err(&failed)? == "PAD SPACE";
             all.by_id.insert(id, Collation { name, charset, pads });
         }
         Ok(all)

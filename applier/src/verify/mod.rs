@@ -11,7 +11,6 @@
 //! It asks over SQL alone and needs no process of Twinlog but the appliers, whose checkpoints tell what has passed.
 
 pub(crate) mod background;
-mod column;
 pub(crate) mod column;
 mod error;
 pub(crate) mod key;

@@ -14,13 +14,12 @@ struct NotYet {
 enum Served {
     /// No value.
     Nothing,
-    /// This value only.
-    Only(&'static str),
+    /// These values only.
+    Words(&'static [&'static str]),
 }
 
-const NOT_YET: [NotYet; 2] = [
-    NotYet { key: "link.*.initial", served: Served::Only("none") },
-    NotYet { key: "link.*.existing", served: Served::Nothing },
+const NOT_YET: [NotYet; 1] = [
+    NotYet { key: "link.*.initial", served: Served::Words(&["none", "data"]) },
 ];
 
 /// Faults what the file asks for and this build does not do.
@@ -58,14 +57,14 @@ impl Served {
     fn has(&self, value: &DeValue<'_>) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Only(only) => shown(value) == *only,
+            Self::Words(words) => words.contains(&shown(value).as_str()),
         }
     }
 
     fn describe(&self) -> String {
         match self {
             Self::Nothing => "; leave it out".into(),
-            Self::Only(only) => format!("; only {only} is"),
+            Self::Words(words) => format!("; only {} are", words.join(" and ")),
         }
     }
 }
