@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use binlog::row::{Column, TableMap};
 use binlog::{Event, Gtid};
-use wire::{Answer, Connection, ResultSet};
+use wire::{Answer, Connection, ResultSet, RowRef};
 
 use crate::cascades::Cascade;
 use crate::collations::{Collations, Folding};
 use crate::conflict::key::TableKeys;
-use crate::definition::{Shape, describe, difference};
+use crate::definition::{Shape, describe};
+use crate::remap::{ColumnFacts, Misfit, Plan, Remap, TargetColumn, plan};
 use crate::{Error, cascades, sql, unique_keys};
 
 /// A table of the target, as a group was checked against it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TargetTable {
     pub(crate) database: String,
     pub(crate) table: String,
@@ -27,10 +28,16 @@ pub(crate) struct TargetTable {
     pub(crate) keys: TableKeys,
     /// Foreign keys by which its changes change other rows.
     pub(crate) cascades: Vec<Cascade>,
-    shapes: Vec<Shape>,
+    /// Positions of columns that the images of rows do not have: the source has no such columns.
+    pub(crate) lacking: Vec<usize>,
+    columns: Vec<TargetColumn>,
 }
 
 impl TargetTable {
+    fn shapes(&self) -> Vec<Shape> {
+        self.columns.iter().map(|column| column.shape.clone()).collect()
+    }
+
     /// `database.table`, for people.
     pub(crate) fn display_name(&self) -> String {
         format!("{}.{}", self.database, self.table)
@@ -48,6 +55,15 @@ struct Entry {
     target: Arc<TargetTable>,
     /// The body behind the table id: the same bytes fit again.
     fits: Vec<u8>,
+    remap: Option<Arc<Remap>>,
+}
+
+/// A table map that rows can be applied under.
+pub(crate) struct Fit {
+    /// The target's table.
+    pub(crate) target: Arc<TargetTable>,
+    /// How rows are written anew for it, where its columns are others.
+    pub(crate) remap: Option<Arc<Remap>>,
 }
 
 /// How often a definition that changes while it is read is read again.
@@ -60,49 +76,85 @@ impl Catalog {
     }
 
     /// The target's table for a table map, if it fits.
-    pub(crate) async fn fitting(&mut self, event: &Event, gtid: &Gtid) -> Result<Arc<TargetTable>, Error> {
+    pub(crate) async fn fitting(&mut self, event: &Event, gtid: &Gtid) -> Result<Fit, Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
         let (database, table) = TableMap::names_of(event).map_err(malformed)?;
         let key = (database.to_owned(), table.to_owned());
         if let Some(entry) = self.tables.get(&key).filter(|entry| entry.fits == event.body()[6..]) {
-            return Ok(entry.target.clone());
+            return Ok(Fit { target: entry.target.clone(), remap: entry.remap.clone() });
         }
         let map = TableMap::parse(event).map_err(malformed)?;
         let kept = self.tables.remove(&key).map(|entry| entry.target);
-        let target = match kept {
-            Some(target) if self.compare(&map, &target, gtid).await.is_ok() => target,
-            // Unknown, or kept from before the table was altered.
-            _ => {
-                let target = Arc::new(self.read(&map, gtid).await?);
-                self.compare(&map, &target, gtid).await?;
-                target
+        // One that differs may be kept from before the table was altered.
+        let unmoved = match kept {
+            Some(target) if target.lacking.is_empty() => {
+                matches!(self.compare(&map, &target, gtid).await, Ok(None)).then_some(target)
+            }
+            _ => None,
+        };
+        let (target, remap) = match unmoved {
+            Some(target) => (target, None),
+            None => {
+                let mut target = self.read(&map, gtid).await?;
+                let remap = self.compare(&map, &target, gtid).await?;
+                let remap = remap
+                    .map(|(plan, shapes)| Arc::new(Remap::new(map, shapes, plan, target.columns.clone())));
+                target.lacking = remap.as_ref().map(|remap| remap.lacking()).unwrap_or_default();
+                (Arc::new(target), remap)
             }
         };
-        let entry = Entry { target: target.clone(), fits: event.body()[6..].to_vec() };
-        self.tables.insert(key, entry);
-        Ok(target)
+        let fit = Fit { target: target.clone(), remap: remap.clone() };
+        self.tables.insert(key, Entry { target, fits: event.body()[6..].to_vec(), remap });
+        Ok(fit)
     }
 
-    /// The target's table for rows of a table that the source defines so. `None` if it is not like that.
-    pub(crate) async fn like(
+    /// A row event as the target's table takes it.
+    pub(crate) async fn remapped(
         &mut self,
-        database: &str,
-        table: &str,
-        source: &[Shape],
-    ) -> Result<Option<Arc<TargetTable>>, Error> {
-        let key = (database.to_owned(), table.to_owned());
-        if let Some(entry) = self.tables.get(&key).filter(|e| difference(source, &e.target.shapes).is_none())
-        {
-            return Ok(Some(entry.target.clone()));
+        remap: &Remap,
+        table: &TargetTable,
+        event: &Event,
+        gtid: &Gtid,
+    ) -> Result<Event, Error> {
+        remap.rows(event, &mut self.connection).await.map_err(|misfit| match misfit {
+            Misfit::Malformed(source) => Error::Event { gtid: gtid.to_string(), source },
+            Misfit::Fatal(error) => error,
+            Misfit::Value(difference) => Error::TableDiffers {
+                gtid: gtid.clone(),
+                table: table.display_name(),
+                difference,
+                source_definition: describe(remap.shapes()),
+                target_definition: describe(&table.shapes()),
+            },
+        })
+    }
+
+    /// The target's table for whole rows of a table that the source defines so, which must be defined alike.
+    pub(crate) async fn like(&mut self, map: &TableMap, source: &[Shape]) -> Result<Arc<TargetTable>, Error> {
+        let key = (map.database.clone(), map.table.clone());
+        let source: Vec<(Shape, Column)> = source.iter().cloned().zip(map.columns.iter().cloned()).collect();
+        let is_alike = |target: &TargetTable| matches!(plan(&source, &target.columns), Ok(None));
+        if let Some(entry) = self.tables.get(&key).filter(|entry| is_alike(&entry.target)) {
+            return Ok(entry.target.clone());
         }
-        let Some(target) = self.define(database, table).await? else { return Ok(None) };
-        if difference(source, &target.shapes).is_some() {
-            return Ok(None);
+        let differs = |what: String| {
+            Error::Copy {
+            table: format!("{}.{}", map.database, map.table),
+            what,
+            remedy: "make it alike in source and target, then twinlog link start; or leave it out of [sync] tables".into(),
+        }
+        };
+        let target = self.define(&map.database, &map.table).await?;
+        let target = target.ok_or_else(|| differs("the target has no such table".into()))?;
+        match plan(&source, &target.columns) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(differs("its columns differ between source and target".into())),
+            Err(why) => return Err(differs(why)),
         }
         let target = Arc::new(target);
         // No table map was held against it yet.
-        self.tables.insert(key, Entry { target: target.clone(), fits: Vec::new() });
-        Ok(Some(target))
+        self.tables.insert(key, Entry { target: target.clone(), fits: Vec::new(), remap: None });
+        Ok(target)
     }
 
     /// Its session, for questions that only a server can answer.
@@ -115,7 +167,13 @@ impl Catalog {
         self.tables.clear();
     }
 
-    async fn compare(&mut self, map: &TableMap, target: &TargetTable, gtid: &Gtid) -> Result<(), Error> {
+    /// How rows of a table map are to be written for a table; `None` where they fit as they are.
+    async fn compare(
+        &mut self,
+        map: &TableMap,
+        target: &TargetTable,
+        gtid: &Gtid,
+    ) -> Result<Option<(Plan, Vec<Shape>)>, Error> {
         if !map.has_names {
             return Err(Error::NotApplicable {
                 gtid: gtid.to_string(),
@@ -128,16 +186,18 @@ impl Catalog {
         for column in &map.columns {
             let charset = column.collation.and_then(|id| self.collations.charset(id)).map(str::to_owned);
             let members = self.members(column, charset.as_deref()).await?;
-            source.push(Shape::of_source(column, charset.as_deref(), members));
+            source.push((Shape::of_source(column, charset.as_deref(), members), column.clone()));
         }
-        match difference(&source, &target.shapes) {
-            None => Ok(()),
-            Some(difference) => Err(Error::TableDiffers {
+        let planned = plan(&source, &target.columns);
+        let shapes: Vec<Shape> = source.into_iter().map(|(shape, _)| shape).collect();
+        match planned {
+            Ok(plan) => Ok(plan.map(|plan| (plan, shapes))),
+            Err(difference) => Err(Error::TableDiffers {
                 gtid: gtid.clone(),
                 table: target.display_name(),
                 difference,
-                source_definition: describe(&source),
-                target_definition: describe(&target.shapes),
+                source_definition: describe(&shapes),
+                target_definition: describe(&target.shapes()),
             }),
         }
     }
@@ -172,15 +232,16 @@ impl Catalog {
     async fn define(&mut self, database: &str, table: &str) -> Result<Option<TargetTable>, Error> {
         let mut create = show_create(&mut self.connection, database, table).await?;
         for _ in 0..ATTEMPTS {
-            let (shapes, columns) = self.read_shapes(database, table).await?;
+            let (columns, places) = self.read_columns(database, table).await?;
             let keys = unique_keys::read(&mut self.connection, database, table).await?;
             let cascades = cascades::read(&mut self.connection, database, table).await?;
             let again = show_create(&mut self.connection, database, table).await?;
             if create == again {
                 let Some(create) = create else { return Ok(None) };
-                let keys = TableKeys::new((database, table), &keys, |name| columns.get(name).copied());
+                let keys = TableKeys::new((database, table), &keys, |name| places.get(name).copied());
                 let (database, table) = (database.into(), table.into());
-                return Ok(Some(TargetTable { database, table, create, keys, cascades, shapes }));
+                let lacking = Vec::new();
+                return Ok(Some(TargetTable { database, table, create, keys, cascades, lacking, columns }));
             }
             create = again;
         }
@@ -188,30 +249,48 @@ impl Catalog {
     }
 
     /// The columns, and where each is, with how its values are folded in keys.
-    async fn read_shapes(
+    async fn read_columns(
         &mut self,
         database: &str,
         table: &str,
-    ) -> Result<(Vec<Shape>, HashMap<String, (usize, Folding)>), Error> {
+    ) -> Result<(Vec<TargetColumn>, HashMap<String, (usize, Folding)>), Error> {
+        let failed = Error::target("reading a table's definition");
         let query = format!(
-            "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_OCTET_LENGTH, CHARACTER_SET_NAME, COLLATION_NAME \
-             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} \
-             ORDER BY ORDINAL_POSITION",
+            "SELECT COLUMN_NAME AS name, COLUMN_TYPE AS type, CHARACTER_OCTET_LENGTH AS octets, \
+             CHARACTER_MAXIMUM_LENGTH AS characters, CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation, \
+             IS_NULLABLE AS nullable, COLUMN_DEFAULT AS value, EXTRA AS extra, COLUMN_KEY AS in_key \
+             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
             sql::text(database),
             sql::text(table)
         );
-        let rows: ResultSet =
-            self.connection.query_rows(query).await.map_err(Error::target("reading a table's definition"))?;
-        let shape = |row: &Row| {
-            let octets = text(row, 2).and_then(|n| n.parse().ok());
-            Some(Shape::of_target(&text(row, 0)?, &text(row, 1)?, octets, text(row, 3).as_deref()))
-        };
-        let place = |(i, row): (usize, &Row)| {
-            let folding = text(row, 4).map(|name| self.collations.folding_by_name(&name));
-            Some((text(row, 0)?.to_lowercase(), (i, folding.unwrap_or(Folding::Bytes))))
-        };
-        let places = rows.rows.iter().enumerate().filter_map(place).collect();
-        Ok((rows.rows.iter().filter_map(shape).collect(), places))
+        let rows: ResultSet = self.connection.query_rows(query).await.map_err(&failed)?;
+        let (mut columns, mut places) = (Vec::new(), HashMap::new());
+        for row in rows.iter() {
+            let collation = row.optional_text("collation").map_err(&failed)?;
+            let facts = self.facts(&row, collation.as_deref()).map_err(&failed)?;
+            let folding = collation.map_or(Folding::Bytes, |name| self.collations.folding_by_name(&name));
+            places.insert(facts.name.to_lowercase(), (columns.len(), folding));
+            columns.push(TargetColumn::new(facts));
+        }
+        Ok((columns, places))
+    }
+
+    fn facts(&self, row: &RowRef<'_>, collation: Option<&str>) -> Result<ColumnFacts, wire::Error> {
+        let number = |name: &str| Ok::<_, wire::Error>(row.optional_text(name)?.and_then(|n| n.parse().ok()));
+        let extra = row.text("extra")?;
+        // A number of its own would be another in each region.
+        let is_given = extra.contains("DEFAULT_GENERATED") || extra.contains(" GENERATED");
+        Ok(ColumnFacts {
+            name: row.text("name")?,
+            column_type: row.text("type")?,
+            octets: number("octets")?,
+            characters: number("characters")?,
+            charset: row.optional_text("charset")?,
+            collation: collation.and_then(|name| self.collations.id(name)),
+            nullable: row.text("nullable")? == "YES",
+            has_default: is_given || row.bytes("value")?.is_some(),
+            in_primary_key: row.text("in_key")? == "PRI",
+        })
     }
 }
 
@@ -244,7 +323,7 @@ pub(crate) fn definition_in(answer: &Answer) -> Option<String> {
     rows.rows.first().and_then(|row| text(row, 1)).map(|create| without_counter(&create))
 }
 
-fn without_counter(create: &str) -> String {
+pub(crate) fn without_counter(create: &str) -> String {
     // The option is the first behind the engine, before the table's own comment; the column list ends in a line
     // of its own, for line breaks inside a text are escaped.
     const OPTION: &str = " AUTO_INCREMENT=";

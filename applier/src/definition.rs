@@ -2,13 +2,13 @@
 //!
 //! The server applies rows by position: a column added in the middle shifts values, a reordered `ENUM` changes
 //! them, and nobody is told. So a table map is held against the target's definition before it is used: names,
-//! types, signs, character sets, members, all in order.
+//! types, signs, character sets, members, all in order. What differs is for [`crate::remap`].
 
 use binlog::row::{Column, ColumnType};
 
 /// A column, reduced to what decides whether row images mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Its name, folded: column names differ in more than case.
     pub(crate) name: String,
     /// Its type as `information_schema` writes it, without what is for display only.
@@ -40,7 +40,12 @@ impl Shape {
 
     /// A row of `information_schema.COLUMNS`: its name, `COLUMN_TYPE`, `CHARACTER_OCTET_LENGTH` and
     /// `CHARACTER_SET_NAME`.
-    pub fn of_target(name: &str, column_type: &str, octets: Option<u64>, charset: Option<&str>) -> Self {
+    pub(crate) fn of_target(
+        name: &str,
+        column_type: &str,
+        octets: Option<u64>,
+        charset: Option<&str>,
+    ) -> Self {
         let (base, parens, rest) = split_type(column_type);
         let unsigned = if rest.contains("unsigned") { " unsigned" } else { "" };
         let sized = matches!(base.as_str(), "char" | "varchar" | "binary" | "varbinary");
@@ -61,7 +66,7 @@ impl Shape {
     }
 
     /// For people.
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = format!("{} {}", self.name, self.kind);
         if !self.members.is_empty() {
             text.push_str(&format!("('{}')", self.members.join("','")));
@@ -77,25 +82,8 @@ impl Shape {
 }
 
 /// All columns, for people.
-pub fn describe(shapes: &[Shape]) -> String {
+pub(crate) fn describe(shapes: &[Shape]) -> String {
     shapes.iter().map(Shape::describe).collect::<Vec<_>>().join(", ")
-}
-
-/// The first difference between what the source has and what the target has.
-pub fn difference(source: &[Shape], target: &[Shape]) -> Option<String> {
-    for (i, pair) in source.iter().zip(target).enumerate() {
-        let (source, target) = pair;
-        if source != target {
-            return Some(format!(
-                "column {} is {} at the source and {} in the target",
-                i + 1,
-                source.describe(),
-                target.describe()
-            ));
-        }
-    }
-    let (at_source, in_target) = (source.len(), target.len());
-    (at_source != in_target).then(|| format!("{at_source} columns at the source, {in_target} in the target"))
 }
 
 fn source_kind(column: &Column, is_binary: bool) -> String {
@@ -185,7 +173,7 @@ fn members(list: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, difference, members, split_type};
+    use super::{Shape, members, split_type};
 
     fn target(name: &str, column_type: &str) -> Shape {
         Shape::of_target(name, column_type, None, None)
@@ -206,17 +194,5 @@ mod tests {
     fn members_keep_their_quotes_commas_and_parentheses() {
         assert_eq!(members(r"'a','it''s','x,y',')'"), ["a", "it's", "x,y", ")"]);
         assert_eq!(split_type("enum('a)','b')"), ("enum".into(), "'a)','b'", ""));
-    }
-
-    #[test]
-    fn the_first_difference_is_named_by_position() {
-        let source = [target("id", "int"), target("a", "enum('x','y')")];
-        assert_eq!(difference(&source, &source), None);
-        let reordered = [target("id", "int"), target("a", "enum('y','x')")];
-        let text = difference(&source, &reordered).unwrap();
-        assert!(text.contains("column 2 is a enum('x','y') at the source and a enum('y','x')"), "{text}");
-        let wider = [target("id", "int"), target("x", "int"), target("a", "enum('x','y')")];
-        assert!(difference(&source, &wider).unwrap().contains("column 2"));
-        assert_eq!(difference(&source, &wider[..1]).unwrap(), "2 columns at the source, 1 in the target");
     }
 }

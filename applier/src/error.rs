@@ -256,6 +256,44 @@ pub enum Error {
         #[source]
         source: ServerError,
     },
+    /// A definition can't be read at the source.
+    #[error("source: the definition of {object} can't be read")]
+    Unreadable {
+        /// Its kind and name.
+        object: String,
+        /// The privilege that reading it takes.
+        needs: &'static str,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
+    /// An object can't be made in the target under the names that it has there.
+    #[error("{object} can't be made in the target: {why}")]
+    CannotMake {
+        /// Its kind and name at the source.
+        object: String,
+        /// Why.
+        why: String,
+    },
+    /// What a link is to make is in the target already, and is not what it would make.
+    #[error("target: {} of what is to be made can't be used as it is there:\n  {}", objects.len(), objects.join("\n  "))]
+    InTheWay {
+        /// What, and why.
+        objects: Vec<String>,
+        /// The link has `existing = "keep"`.
+        keep: bool,
+    },
+    /// The target refuses a definition.
+    #[error("target: {object} can't be made: {statement}")]
+    Structure {
+        /// Its kind and name.
+        object: String,
+        /// The statement.
+        statement: String,
+        /// What the server said.
+        #[source]
+        source: ServerError,
+    },
     /// The target has executed a DDL's GTID, and it was not this statement.
     #[error("transaction {gtid}: the target has this GTID already, and not from this link: {statement}")]
     Diverged {
@@ -314,7 +352,10 @@ impl Error {
         match self {
             Self::Wire { source, .. } => source.is_transient(),
             // A row can meet a lock, or a target that turns read-only.
-            Self::Apply { source, .. } | Self::Ddl { source, .. } => source.is_transient(),
+            Self::Apply { source, .. }
+            | Self::Ddl { source, .. }
+            | Self::Unreadable { source, .. }
+            | Self::Structure { source, .. } => source.is_transient(),
             Self::RelayNotReady | Self::StreamEnded | Self::Stopped => true,
             Self::DefinitionChanged { .. } | Self::WindowFile { .. } => true,
             _ => false,
@@ -382,6 +423,17 @@ impl Error {
                 "run it in the target too and set ddl = true on one link, or skip it with twinlog link skip --gtid".into()
             }
             Self::Ddl { .. } => "mend what stands in its way, then twinlog link start, or skip it with twinlog link skip --gtid".into(),
+            Self::Unreadable { needs, .. } => format!("grant {needs} to the account that reads (mysql.reader_user)"),
+            Self::CannotMake { object, .. } => {
+                format!("make {object} by hand, and leave it out of [sync] tables or of load")
+            }
+            Self::InTheWay { keep: false, .. } => {
+                "drop them, or use them as they are with existing = \"keep\"; nothing was made".into()
+            }
+            Self::InTheWay { keep: true, .. } => {
+                "alter them until rows fit, or drop them; nothing was made".into()
+            }
+            Self::Structure { object, source, .. } => structure_remedy(object, source),
             Self::Diverged { .. } => {
                 "compare the regions: the source has used a GTID twice, or the target had another source".into()
             }
@@ -397,6 +449,30 @@ impl Error {
             | Self::Payload { .. }
             | Self::DefinitionChanged { .. } => return None,
         })
+    }
+}
+
+/// What a refused definition takes.
+fn structure_remedy(object: &str, source: &ServerError) -> String {
+    let privilege = match object.split(' ').next() {
+        Some("view") => "CREATE VIEW, SELECT",
+        Some("trigger") => "TRIGGER",
+        Some("function" | "procedure") => "CREATE ROUTINE",
+        Some("event") => "EVENT",
+        _ => "CREATE, REFERENCES",
+    };
+    match source.code {
+        1044 | 1142 | 1143 => {
+            format!("grant {privilege} on its database to the account that writes (mysql.writer_user)")
+        }
+        1227 => {
+            "grant what the server names to the account that writes, or set load.definers = \"writer\"".into()
+        }
+        1418 | 1419 => {
+            "SET PERSIST log_bin_trust_function_creators = ON in the target, or leave it out of load".into()
+        }
+        3750 => "SET PERSIST sql_require_primary_key = OFF in the target, or give the table a key".into(),
+        _ => "mend what the server names in the target, then start the link again".into(),
     }
 }
 

@@ -33,9 +33,9 @@ use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Planner, Rules};
 use crate::progress::{Progress, now};
 use crate::source::{Attach, IN_FLIGHT, Source, Stream};
-use crate::status::StatusError;
+use crate::status::{State, StatusError};
 use crate::target::{self, TargetFacts};
-use crate::{Config, Error};
+use crate::{Config, Error, structure};
 
 /// How long the group in hand may take once the link is to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -193,9 +193,11 @@ impl Link {
         let mut behind = of_target.gtids;
         behind.union_with(&checkpoint.done().gtids);
         let clock = of_target.clock.max(checkpoint.done().clock);
-        // DDL of other regions ran in the target under its original GTIDs.
+        // DDL of other regions ran in the target under its original GTIDs. Their rows did not: a relay that knows a uuid
+        // from the former would take who asks behind the latter for one that is ahead of it.
+        let executed = self.executed_in_target(&mut session).await?;
         for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
-            behind.union_with(&applied);
+            behind.union_with(&applied.intersection(&executed));
         }
         let window = SharedWindow::behind(behind, clock, config.state_dir.clone());
         let rules = follow::Rules {
@@ -223,7 +225,18 @@ impl Link {
         }
         meta.note_uuids(connection, &self.config.to, &[facts.server_uuid], SaidBy::Servers).await?;
         meta.note_uuids(connection, &self.config.from, &source.uuids, SaidBy::Servers).await?;
-        meta.owners(connection).await
+        let mut owners = meta.owners(connection).await?;
+        self.add_links(&mut owners);
+        Ok(owners)
+    }
+
+    /// What a link runs by itself is its source region's: of every link there could be.
+    fn add_links(&self, owners: &mut Owners) {
+        let regions = || self.config.regions.keys();
+        for (from, to) in regions().flat_map(|from| regions().map(move |to| (from, to))) {
+            let link = LinkKey { sync: self.config.sync.clone(), from: from.clone(), to: to.clone() };
+            owners.add(from, structure::link_uuid(&link));
+        }
     }
 
     /// The link's checkpoint, taken over; or its first, when it was never born. A link that has run and has no
@@ -246,7 +259,11 @@ impl Link {
         if source.remembers_link && !life.anew {
             return Err(lost("the relay remembers its acknowledgements"));
         }
-        let start = source.executed().await?;
+        let start = if self.config.load.initial.has_structure() {
+            structure::make(&self.config, &self.key, connection, meta, source, &self.progress).await?
+        } else {
+            source.executed().await?
+        };
         tracing::info!(link = self.key.text(), after = %start, "link begins");
         let seen = self.seen_at_birth(connection, &meta.schema).await?;
         let copies = self.config.load.initial.has_data();
@@ -258,12 +275,8 @@ impl Link {
     /// What the source's region is taken to have seen when a link begins between regions that are equal: all that the
     /// target has, of its own and of others.
     async fn seen_at_birth(&self, connection: &mut wire::Connection, schema: &str) -> Result<Seen, Error> {
-        let failed = Error::target("asking what it has executed");
-        let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
-        let text = rows.single_text().map_err(&failed)?;
-        let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
         let mut seen = Seen::default();
-        seen.add(&self.config.to, &text.parse().map_err(malformed)?, 0);
+        seen.add(&self.config.to, &self.executed_in_target(connection).await?, 0);
         for (link, applied) in Checkpoint::applied_by_link(connection, schema).await? {
             if let Some(key) =
                 LinkKey::parse(&link).filter(|k| k.sync == self.key.sync && k.to == self.key.to)
@@ -272,6 +285,14 @@ impl Link {
             }
         }
         Ok(seen)
+    }
+
+    async fn executed_in_target(&self, connection: &mut wire::Connection) -> Result<binlog::GtidSet, Error> {
+        let failed = Error::target("asking what it has executed");
+        let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
+        let text = rows.single_text().map_err(&failed)?;
+        let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
+        text.parse().map_err(malformed)
     }
 }
 

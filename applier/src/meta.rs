@@ -7,6 +7,7 @@
 //! | `region` | which GTID uuids each region owns |
 //! | `link` | a birth record for each link, so that a lost checkpoint is not taken for a first start |
 //! | `ddl` | statements about to run under their original GTID |
+//! | `structure` | what a link makes in its target before it begins: see [`crate::structure`] |
 //! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
 //! | `life` | what people want of each link: see `life/` |
 //! | `skip` | the transactions that people got a link past |
@@ -22,7 +23,7 @@ use crate::conflict::record;
 use crate::conflict::seen::Seen;
 use crate::life::table as life;
 use crate::origin::{LinkKey, Owners};
-use crate::{Config, Error, copy, sql};
+use crate::{Config, Error, copy, sql, structure};
 
 /// The table of marks in the meta schema.
 pub(crate) const MARK_TABLE: &str = "mark";
@@ -78,6 +79,7 @@ impl Meta {
             (record::TABLE, record::COLUMNS.to_owned()),
             (life::TABLE, life::COLUMNS.to_owned()),
             (life::SKIP_TABLE, life::SKIP_COLUMNS.to_owned()),
+            (structure::TABLE, structure::COLUMNS.to_owned()),
             (
                 "ddl",
                 format!(
@@ -228,7 +230,7 @@ impl Meta {
             "INSERT INTO {} VALUES ({}, '{}', NOW(6), '{start}')",
             self.table("link"),
             sql::text(&link.text()),
-            Uuid::new_v4()
+            structure::link_uuid(link)
         );
         let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
         let copy = copies.then(|| copy::begin(&self.schema, link));

@@ -89,6 +89,12 @@ impl Names {
         std::iter::once(self.database_there(database)).chain(single.map(|(_, (to, _))| to.as_str()))
     }
 
+    /// Is this what a database or table with an entry is called in `from`? Whatever its case.
+    pub(crate) fn renames(&self, word: &str) -> bool {
+        let is = |name: &str| name.eq_ignore_ascii_case(word);
+        self.there.databases.keys().any(|name| is(name)) || self.there.tables.keys().any(|(_, name)| is(name))
+    }
+
     /// Do a database of `from` and its counterpart hold the same tables? Not if one of them goes elsewhere, or comes
     /// from elsewhere.
     pub(crate) fn is_whole(&self, database: &str) -> bool {

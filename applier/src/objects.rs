@@ -78,6 +78,32 @@ impl Objects {
         }
     }
 
+    /// Databases of `to` that the patterns name without a wildcard.
+    pub fn named_databases_there(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for database in self.tables.named_databases() {
+            if self.patterns_are_of_target {
+                all.push(database.to_owned());
+            } else {
+                all.extend(self.names.databases_there(database).map(str::to_owned));
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Databases of `from` that the patterns name without a wildcard.
+    pub fn named_databases_here(&self) -> Vec<String> {
+        let inverse = Self {
+            names: self.names.inverse(),
+            patterns_are_of_target: !self.patterns_are_of_target,
+            tables: self.tables.clone(),
+            ..Self::default()
+        };
+        inverse.named_databases_there()
+    }
+
     /// The operations of a table of `from` that cross.
     pub(crate) fn operations_of(&self, database: &str, table: &str) -> Operations {
         if self.table_operations.is_empty() {

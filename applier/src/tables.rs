@@ -38,6 +38,12 @@ impl TablePatterns {
         last.is_some_and(|p| !p.exclude)
     }
 
+    /// The databases that are named without a wildcard.
+    pub fn named_databases(&self) -> impl Iterator<Item = &str> {
+        let named = |p: &&Pattern| !p.exclude && !p.database.contains(['*', '?']);
+        self.patterns.iter().filter(named).map(|p| p.database.as_str())
+    }
+
     /// Could any table of this database be in step?
     pub fn touches_database(&self, database: &str) -> bool {
         self.patterns.iter().any(|p| !p.exclude && glob(&p.database, database))

@@ -28,15 +28,23 @@ pub(crate) struct TargetFacts {
 
 /// Connects to the first address that answers.
 pub(crate) async fn connect(addresses: &[ConnectOptions]) -> Result<Connection, Error> {
-    let mut last = None;
+    connect_first(addresses).await.map_err(Error::target("connecting"))
+}
+
+/// Connects to the first of the source's own servers that answers.
+pub(crate) async fn connect_source(addresses: &[ConnectOptions]) -> Result<Connection, Error> {
+    connect_first(addresses).await.map_err(Error::source("connecting to the server"))
+}
+
+async fn connect_first(addresses: &[ConnectOptions]) -> Result<Connection, wire::Error> {
+    let mut last = wire::Error::Invalid { what: "no address is configured".into() };
     for options in addresses {
         match Connection::connect(options).await {
             Ok(connection) => return Ok(connection),
-            Err(error) => last = Some(error),
+            Err(error) => last = error,
         }
     }
-    let none = || wire::Error::Invalid { what: "no address is configured".into() };
-    Err(Error::target("connecting")(last.unwrap_or_else(none)))
+    Err(last)
 }
 
 /// Asks for the settings that a link needs, and refuses what would lose something.

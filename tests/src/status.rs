@@ -61,6 +61,12 @@ impl LinkStatus {
         self.text("last_error")
     }
 
+    /// The source's transactions that are applied or passed over.
+    pub fn applied(&self) -> binlog::GtidSet {
+        let text = self.text("gtid_applied");
+        text.parse().unwrap_or_else(|_| panic!("no GTID set: {text:?}"))
+    }
+
     /// All of it, for messages.
     pub fn json(&self) -> &Value {
         &self.0

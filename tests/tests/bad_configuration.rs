@@ -61,12 +61,6 @@ async fn all_faults_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_yet_is_refused_by_name() {
-    let text = GOOD.replace("to = \"us\"", "to = \"us\"\nworkers = 4");
-    run(&text, COMMANDS[0]).await.assert_failed(2, &["line 22", "link.eu-us.workers", "not supported yet"]);
-}
-
-#[tokio::test]
 async fn a_password_in_the_file_is_refused_and_not_repeated() {
     let text = GOOD
         .replace("allow_inline_secrets = true\n", "")

@@ -56,7 +56,7 @@ async fn renamed_pair() -> Pair {
             format!("INSERT INTO {shop}.orders VALUES (1, 1, 1), (2, 2, 2)"),
         ]
     };
-    pair.eu.run("CREATE DATABASE shop").await;
+    pair.eu.run_all(&["CREATE DATABASE shop", "CREATE USER app@'%' IDENTIFIED BY 'x'"]).await;
     pair.eu.run_all(&tables("shop", "shop.customer")).await;
     pair.us.run_all(&["CREATE DATABASE store", "CREATE DATABASE crm", "CREATE DATABASE shop"]).await;
     pair.us.run_all(&tables("store", "crm.client")).await;
@@ -66,7 +66,7 @@ async fn renamed_pair() -> Pair {
     pair.us
         .run_all(&[
             "GRANT CREATE VIEW ON store.* TO twinlog_writer@'127.0.0.1'",
-            "GRANT SET_ANY_DEFINER ON *.* TO twinlog_writer@'127.0.0.1'",
+            "GRANT SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER ON *.* TO twinlog_writer@'127.0.0.1'",
         ])
         .await;
     pair
@@ -122,7 +122,7 @@ async fn ddl(pair: &Pair) {
             "RENAME TABLE two TO shop.three",
             "CREATE INDEX by_n ON orders (n)",
             "INSERT INTO note VALUES (1, 1, 'a note')",
-            "CREATE VIEW both_of_them AS SELECT customer.name, n FROM customer JOIN orders ON orders.customer = customer.id",
+            "CREATE DEFINER = app@'%' SQL SECURITY INVOKER VIEW both_of_them AS SELECT customer.name, n FROM customer JOIN orders ON orders.customer = customer.id",
             "UPDATE customer SET mail = 'one@example.org' WHERE id = 1",
         ])
         .await;

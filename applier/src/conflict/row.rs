@@ -95,22 +95,22 @@ impl Row {
     /// the key before, and one with the key after? An update finds its row by its key alone, so an image of what is
     /// to be serves for what is there.
     pub(super) fn forced(&self, before: bool, after: bool) -> Result<Vec<Event>, binlog::EventError> {
-        let raw = RawRow::of(&self.event, &self.map)?;
+        let raw = RawRow::of(&self.event, &self.map, &self.table.lacking)?;
         let (like, map) = (&self.event, &*self.map);
         let moves = self.keys.identity.len() > 1;
         Ok(match (self.operation(), &raw.before, &raw.after) {
-            (Operation::Insert, _, Some(new)) if after => vec![RawRow::update(like, map, new, new)],
+            (Operation::Insert, _, Some(new)) if after => vec![raw.update(like, map, new, new)],
             (Operation::Insert, ..) => vec![like.clone()],
             (Operation::Delete, ..) if before => vec![like.clone()],
             (Operation::Delete, ..) => Vec::new(),
             (Operation::Update, _, Some(_)) if before => vec![like.clone()],
-            (Operation::Update, _, Some(new)) if moves && after => vec![RawRow::update(like, map, new, new)],
-            (Operation::Update, _, Some(new)) => vec![RawRow::insert(like, map, new)],
+            (Operation::Update, _, Some(new)) if moves && after => vec![raw.update(like, map, new, new)],
+            (Operation::Update, _, Some(new)) => vec![raw.insert(like, map, new)],
             // Told by what changed inside a JSON document: the row before is put there first.
             (Operation::Update, Some(old), None) if before => {
-                vec![RawRow::update(like, map, old, old), like.clone()]
+                vec![raw.update(like, map, old, old), like.clone()]
             }
-            (Operation::Update, Some(old), None) => vec![RawRow::insert(like, map, old), like.clone()],
+            (Operation::Update, Some(old), None) => vec![raw.insert(like, map, old), like.clone()],
             (Operation::Update, None, None) => vec![like.clone()],
         })
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::structure::Programs;
+
 /// What is copied before the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Initial {
@@ -17,19 +19,24 @@ pub enum Initial {
 }
 
 impl Initial {
+    /// Is what is missing made?
+    pub fn has_structure(self) -> bool {
+        matches!(self, Self::StructureAndData | Self::Structure)
+    }
+
     /// Are rows copied?
     pub fn has_data(self) -> bool {
         matches!(self, Self::StructureAndData | Self::Data)
     }
 }
 
-/// What to do with a table of the target that has rows already.
+/// What to do about tables that are there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Stop, and name it.
+    /// Stop, and name them, unless they are empty and defined alike.
     #[default]
     Error,
-    /// Its rows stay; a copied row that meets one of the same key is a conflict.
+    /// Use them, if rows fit. Their rows stay; a copied row that meets one of the same key is a conflict.
     Keep,
 }
 
@@ -50,6 +57,8 @@ pub struct Load {
     pub max_load: Option<u32>,
     /// Pause while the link is so far behind.
     pub max_lag: Option<Duration>,
+    /// What is made with the tables.
+    pub programs: Programs,
 }
 
 impl Default for Load {
@@ -62,6 +71,7 @@ impl Default for Load {
             max_rows_per_second: None,
             max_load: None,
             max_lag: None,
+            programs: Programs::default(),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) enum Left {
 impl Left {
     /// How this one-row event leaves the row with its key after.
     pub(crate) fn after(event: &Event, map_event: &Event, map: &TableMap) -> Result<Self, EventError> {
-        let raw = RawRow::of(event, map)?;
+        let raw = RawRow::of(event, map, &[])?;
         Ok(match (raw.before, raw.after) {
             (_, Some(after)) => Self::Row(after),
             (Some(_), None) if matches!(event.kind(), EventKind::DeleteRows | EventKind::DeleteRowsV1) => {

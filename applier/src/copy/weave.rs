@@ -382,12 +382,12 @@ impl Weaver {
             }
             (before, after) if is_live(before) && is_live(after) => vec![one.clone()],
             (before, after) => {
-                let raw = RawRow::of(one, map)?;
-                match (is_live(before), is_live(after), raw.before, raw.after) {
-                    (true, _, Some(old), _) => vec![RawRow::delete(one, map, &old)],
-                    (_, true, _, Some(new)) => vec![RawRow::insert(one, map, &new)],
+                let raw = RawRow::of(one, map, &[])?;
+                match (is_live(before), is_live(after), &raw.before, &raw.after) {
+                    (true, _, Some(old), _) => vec![raw.delete(one, map, old)],
+                    (_, true, _, Some(new)) => vec![raw.insert(one, map, new)],
                     // Told by what changed inside a JSON document: the row before is put there first.
-                    (_, true, Some(old), None) => vec![RawRow::insert(one, map, &old), one.clone()],
+                    (_, true, Some(old), None) => vec![raw.insert(one, map, old), one.clone()],
                     _ => Vec::new(),
                 }
             }

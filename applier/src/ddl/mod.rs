@@ -3,6 +3,7 @@
 
 mod classify;
 mod lexer;
+mod program;
 mod rename;
 mod rename_query;
 mod run;
@@ -11,4 +12,5 @@ mod tests;
 
 use classify::is_database_option;
 pub(crate) use classify::{ObjectName, Statement, classify};
-pub(crate) use rename::rename;
+pub(crate) use program::{disabled_event, mentions, trigger_on, without_definer};
+pub(crate) use rename::{qualified, rename};

@@ -25,15 +25,22 @@ pub(crate) fn rename(
     if names.is_empty() {
         return Ok(None);
     }
+    let (new, changes) = walk(sql, database, ansi_quotes, names)?;
+    Ok((changes || names.database_there(database) != database).then_some(new))
+}
+
+/// The statement under its new names, and with every name of a table qualified.
+pub(crate) fn qualified(sql: &str, database: &str, names: &Names) -> Result<String, String> {
+    walk(sql, database, false, names).map(|(new, _)| new)
+}
+
+fn walk(sql: &str, database: &str, ansi_quotes: bool, names: &Names) -> Result<(String, bool), String> {
     let tokens = placed_tokens(sql, ansi_quotes);
     let mut renamer = Renamer { tokens: &tokens, at: 0, database, names, edits: Vec::new(), changes: false };
     renamer.statement()?;
     let Renamer { mut edits, changes, .. } = renamer;
-    if !changes && names.database_there(database) == database {
-        return Ok(None);
-    }
     edits.sort_by_key(|(range, _)| range.start);
-    Ok(Some(apply(sql, &edits)))
+    Ok((apply(sql, &edits), changes))
 }
 
 fn apply(text: &str, edits: &Edits) -> String {

@@ -69,10 +69,7 @@ impl Planner {
             self.persist(Vec::new());
         }
         for chunk in ready {
-            let map = &chunk.table.map;
-            let target = self.catalog.like(&map.database, &map.table, &chunk.table.shapes).await?;
-            // Altered since it was read: the next round reads definitions and rows anew.
-            let target = target.ok_or_else(|| Error::DefinitionChanged { table: chunk.table.name() })?;
+            let target = self.catalog.like(&chunk.table.map, &chunk.table.shapes).await?;
             let placed = Box::new(Placed {
                 touched: chunk.touched,
                 target,

@@ -13,7 +13,7 @@ mod passed;
 mod statements;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use binlog::row::TableMap;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::catalog::{Catalog, TargetTable};
+use crate::catalog::{Catalog, Fit, TargetTable};
 use crate::conflict::seen::Follower;
 use crate::copy::Weaver;
 use crate::count::RowCounter;
@@ -35,6 +35,7 @@ use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
 use crate::position::SourcePosition;
 use crate::progress::Progress;
+use crate::remap::Remap;
 use crate::transaction::{Body, Item, Transaction};
 
 use passed::Passed;
@@ -275,13 +276,7 @@ impl Planner {
             self.pass(&t);
             return Ok(());
         }
-        let mut tables: Vec<Arc<TargetTable>> = Vec::new();
-        for map in events.iter().filter(|e| e.kind() == EventKind::TableMap) {
-            let table = self.catalog.fitting(map, &t.gtid).await?;
-            if !tables.iter().any(|known| Arc::ptr_eq(known, &table)) {
-                tables.push(table);
-            }
-        }
+        let (events, tables) = self.fit(&t.gtid, events).await?;
         let covers = self.covers(&t);
         let mark = self.reached(&t);
         let (seen, time) = (self.follower.seen.clone(), self.follower.clock.time());
@@ -303,6 +298,35 @@ impl Planner {
             _budget: budget,
         });
         Ok(())
+    }
+
+    /// The events as the target's tables take them, and those tables.
+    async fn fit(
+        &mut self,
+        gtid: &Gtid,
+        mut events: Vec<Event>,
+    ) -> Result<(Vec<Event>, Vec<Arc<TargetTable>>), Error> {
+        let mut tables: Vec<Arc<TargetTable>> = Vec::new();
+        let mut remaps: HashMap<u64, (Arc<Remap>, Arc<TargetTable>)> = HashMap::new();
+        for event in &mut events {
+            let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+            if event.kind() != EventKind::TableMap {
+                if let Some((remap, table)) = remaps.get(&id) {
+                    *event = self.catalog.remapped(remap, table, event, gtid).await?;
+                }
+                continue;
+            }
+            let Fit { target, remap } = self.catalog.fitting(event, gtid).await?;
+            remaps.remove(&id);
+            if let Some(remap) = remap {
+                *event = remap.map(event);
+                remaps.insert(id, (remap, target.clone()));
+            }
+            if !tables.iter().any(|known| Arc::ptr_eq(known, &target)) {
+                tables.push(target);
+            }
+        }
+        Ok((events, tables))
     }
 
     /// The GTIDs that are done with this transaction: its own, and those passed over before it.

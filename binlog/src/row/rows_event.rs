@@ -182,8 +182,26 @@ impl<'a> RowsEvent<'a> {
 
     /// Do all images have all columns?
     pub fn is_full(&self) -> bool {
-        let full = |image: Option<Present<'_>>| image.is_none_or(|p| p.count == self.map.columns.len());
+        self.is_full_but(&[])
+    }
+
+    /// Do all images have all columns, these aside, and none of these?
+    pub fn is_full_but(&self, lacking: &[usize]) -> bool {
+        let is_right = |p: Present<'_>, i: usize| p.has(i) != lacking.contains(&i);
+        let full = |image: Option<Present<'_>>| {
+            image.is_none_or(|p| (0..self.map.columns.len()).all(|i| is_right(p, i)))
+        };
         full(self.before) && full(self.after)
+    }
+
+    /// Which columns the images before have; `None` for an insert.
+    pub fn before_has(&self) -> Option<Vec<bool>> {
+        self.before.map(|present| (0..self.map.columns.len()).map(|i| present.has(i)).collect())
+    }
+
+    /// Which columns the images after have; `None` for a delete.
+    pub fn after_has(&self) -> Option<Vec<bool>> {
+        self.after.map(|present| (0..self.map.columns.len()).map(|i| present.has(i)).collect())
     }
 
     /// How many rows it changes.

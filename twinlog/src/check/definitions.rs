@@ -4,7 +4,7 @@
 //! comparison that it makes. What differs besides does not stop a link, but lets the regions disagree about what is
 //! a duplicate, a default, or allowed.
 
-use applier::{Shape, column_difference, describe_columns};
+use applier::rows_fit;
 use twinlog::config::{self, Initial, Link};
 
 use super::report::{About, Finding};
@@ -56,8 +56,14 @@ pub(crate) fn missing_finding(about: &About, link: &Link, name: &Name, create: O
     }
 }
 
-/// Tables that both have.
-pub(crate) fn judge(about: &About, link: &Link, source: &Schema, target: &Schema) -> Vec<Finding> {
+/// Tables that both have. `back`: rows cross the other way too.
+pub(crate) fn judge(
+    about: &About,
+    link: &Link,
+    back: Option<&Link>,
+    source: &Schema,
+    target: &Schema,
+) -> Vec<Finding> {
     const ITEM: &str = "definition";
     let mut findings = Vec::new();
     let mut count = 0;
@@ -65,27 +71,9 @@ pub(crate) fn judge(about: &About, link: &Link, source: &Schema, target: &Schema
         let there = name_there(link, name).and_then(|there| target.tables.get(&there));
         let Some(there) = there else { continue };
         count += 1;
-        if let Some(difference) = difference(here, there) {
-            let [one, other] = [here, there].map(|table| describe_columns(&shapes(table)));
-            findings.push(
-                about
-                    .fail(
-                        ITEM,
-                        difference
-                            .replace("at the source", &format!("in {}", link.from))
-                            .replace("in the target", &format!("in {}", link.to)),
-                    )
-                    .on(shown(name))
-                    .wanted("the same columns in the same order")
-                    .why(format!(
-                        "values would come into the wrong columns, so the link stops; {}: {one}; {}: {other}",
-                        link.from, link.to
-                    ))
-                    .advice(format!(
-                        "alter {} in one of the regions until SHOW CREATE TABLE says the same in both",
-                        shown(name)
-                    )),
-            );
+        let fits = fit(link, back, here, there);
+        if !matches!(fits, Ok(false)) {
+            findings.push(columns_differ(about, link, name, (here, there), fits));
         } else if let Some(difference) = looser(here, there) {
             findings.push(
                 about
@@ -106,12 +94,48 @@ pub(crate) fn judge(about: &About, link: &Link, source: &Schema, target: &Schema
     findings
 }
 
-fn shapes(table: &Table) -> Vec<Shape> {
-    table.columns.iter().map(|column| column.shape.clone()).collect()
+/// Do rows fit, in each direction in which they cross? `Ok(true)`: they are written anew in one of them.
+fn fit(link: &Link, back: Option<&Link>, here: &Table, there: &Table) -> Result<bool, String> {
+    let named = |difference: String, link: &Link| {
+        difference
+            .replace("at the source", &format!("in {}", link.from))
+            .replace("in the target", &format!("in {}", link.to))
+    };
+    let moved = rows_fit(&here.facts(), &there.facts()).map_err(|d| named(d, link))?;
+    let moved_back = match back {
+        Some(back) => rows_fit(&there.facts(), &here.facts()).map_err(|d| named(d, back))?,
+        None => false,
+    };
+    Ok(moved || moved_back)
 }
 
-fn difference(here: &Table, there: &Table) -> Option<String> {
-    column_difference(&shapes(here), &shapes(there))
+/// Columns that are not the same: rows are written anew for them, or can't be.
+fn columns_differ(
+    about: &About,
+    link: &Link,
+    name: &Name,
+    (here, there): (&Table, &Table),
+    fits: Result<bool, String>,
+) -> Finding {
+    const ITEM: &str = "definition";
+    let columns = |table: &Table| {
+        let all: Vec<String> =
+            table.columns.iter().map(|c| format!("{} {}", c.name, c.column_type)).collect();
+        all.join(", ")
+    };
+    let both = format!("{}: {}; {}: {}", link.from, columns(here), link.to, columns(there));
+    let finding = match fits {
+        Ok(_) => about
+            .warn(ITEM, "columns differ, and rows fit by their names")
+            .why(format!("each row is written anew for the target, and one that does not fit exactly stops the link; {both}")),
+        Err(difference) => {
+            about.fail(ITEM, difference).why(format!("rows can't be applied exactly, so the link stops; {both}"))
+        }
+    };
+    finding.on(shown(name)).wanted("the same columns").advice(format!(
+        "alter {} in one of the regions until SHOW CREATE TABLE says the same in both",
+        shown(name)
+    ))
 }
 
 /// A difference that no row runs into at once.
@@ -194,7 +218,7 @@ mod tests {
 
     fn found(source: Table, target: Table) -> (&'static str, Outcome, String) {
         let file = file();
-        let all = judge(&About::pair("eu", "us"), &file.links["eu-us"], &one(source), &one(target));
+        let all = judge(&About::pair("eu", "us"), &file.links["eu-us"], None, &one(source), &one(target));
         assert_eq!(all.len(), 1, "{all:?}");
         (all[0].item, all[0].status, all[0].found.clone())
     }
@@ -204,10 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_rows_would_be_applied_into_wrongly_fail() {
+    fn columns_that_rows_can_not_be_applied_into_fail_and_those_that_are_only_moved_do_not() {
         let mut reordered = plain();
         reordered.columns[1] = column("a", "enum('y','x')");
         let (item, status, text) = found(plain(), reordered);
+        assert_eq!((item, status), ("definition", Outcome::Warn), "{text}");
+        let mut text_there = plain();
+        text_there.columns[1] = column("a", "text");
+        let (item, status, text) = found(plain(), text_there);
         assert_eq!((item, status), ("definition", Outcome::Fail));
         assert!(text.contains("in eu") && text.contains("in us"), "{text}");
         assert_eq!(found(plain(), plain()).1, Outcome::Pass);
@@ -217,7 +245,7 @@ mod tests {
     fn what_only_lets_regions_disagree_is_worth_a_word() {
         let changes: [fn(&mut Table); 5] = [
             |t| t.columns[1].collation = Some("utf8mb4_bin".into()),
-            |t| t.columns[1].nullable = true,
+            |t| t.columns[0].nullable = true,
             |t| t.columns[1].default = Some("x".into()),
             |t| t.columns[1].generated = "(1)".into(),
             |t| t.keys.push(key("u", ["a"])),

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use applier::Shape;
 use twinlog::config::{self, File};
 
 use super::schema::{Column, Key, Schema, Table};
@@ -33,9 +32,11 @@ pub(crate) fn mesh() -> File {
 pub(crate) fn column(name: &str, column_type: &str) -> Column {
     Column {
         name: name.into(),
-        shape: Shape::of_target(name, column_type, None, None),
+        column_type: column_type.into(),
         base_type: column_type.split(['(', ' ']).next().unwrap_or_default().into(),
         octets: None,
+        characters: None,
+        charset: None,
         collation: None,
         nullable: false,
         default: None,

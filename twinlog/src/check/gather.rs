@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
-use twinlog::config::{self, File, Initial};
+use twinlog::config::{self, File, Initial, Link};
 use wire::ConnectOptions;
 
 use super::privileges::Uses;
@@ -93,11 +93,27 @@ pub(crate) fn attach(file: &File, region: &str) -> Result<Option<ConnectOptions>
 
 /// What is done with a region's accounts.
 fn uses(file: &File, region: &str) -> Uses {
+    let has_structure = |link: &&Link| matches!(link.initial, Initial::StructureAndData | Initial::Structure);
+    let links = || file.links.values().filter(has_structure);
+    let mut makes_in: Vec<String> = links()
+        .filter(|link| link.to == region)
+        .flat_map(|link| config::objects(file, link).named_databases_there())
+        .collect();
+    let mut shows: Vec<String> = links()
+        .filter(|link| link.from == region)
+        .flat_map(|link| config::objects(file, link).named_databases_here())
+        .collect();
+    for list in [&mut makes_in, &mut shows] {
+        list.sort();
+        list.dedup();
+    }
     let copied = |initial| matches!(initial, Initial::StructureAndData | Initial::Structure | Initial::Data);
     Uses {
         ddl: file.links.values().any(|link| link.to == region && link.ddl),
         copies: file.links.values().any(|link| link.from == region && copied(link.initial)),
         meta_schema: file.sync.meta_schema.clone(),
+        makes_in,
+        shows,
         ..Uses::default()
     }
 }

@@ -157,7 +157,7 @@ async fn of_pair(file: &File, link: &Link, back: Option<&Link>, gathered: &mut G
         findings.push(auto_increment::judge(&about, names, [from.1, to.1], &regions));
     }
     findings.extend(foreign_keys::pair(&about, from.0, to.0, from.1));
-    findings.extend(definitions::judge(&about, link, from.1, to.1));
+    findings.extend(definitions::judge(&about, link, back, from.1, to.1));
     let mut lacking =
         definitions::missing(link, from.1, to.1).into_iter().map(|name| (link, name)).collect::<Vec<_>>();
     if let Some(back) = back {

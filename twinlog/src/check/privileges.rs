@@ -46,6 +46,10 @@ pub(crate) struct Uses {
     pub(crate) tables: Vec<(String, String)>,
     /// DDL is applied.
     pub(crate) ddl: bool,
+    /// Databases in which an initial copy makes tables and views.
+    pub(crate) makes_in: Vec<String>,
+    /// Databases whose views an initial copy reads.
+    pub(crate) shows: Vec<String>,
     pub(crate) meta_schema: String,
     /// Tables are read for more than checks: an initial copy.
     pub(crate) copies: bool,
@@ -64,6 +68,12 @@ pub(crate) async fn reader(connection: &mut Connection, uses: &Uses) -> Result<V
                 format!("SELECT 1 FROM {table} LIMIT 0")
             })
             .await?;
+    }
+    for database in &uses.shows {
+        let on = format!("{}.*", sql::name(database));
+        let statement = format!("SHOW CREATE VIEW {}", sql::table(database, NOWHERE));
+        let refused = try_it(connection, &statement).await?;
+        probes.note(&Probe { item: "reader_structure", privilege: "SHOW VIEW", needed: false }, &on, refused);
     }
     Ok(probes.done)
 }
@@ -89,8 +99,12 @@ pub(crate) async fn writer(connection: &mut Connection, uses: &Uses) -> Result<V
             probes.rows(connection, &probe, database, &uses.tables, statement).await?;
         }
         if uses.ddl {
-            probes.definitions(connection, database).await?;
+            probes.definitions(connection, "writer_ddl", database, &DEFINITIONS).await?;
         }
+    }
+    for database in &uses.makes_in {
+        let made = ["CREATE", "REFERENCES", "CREATE VIEW"];
+        probes.definitions(connection, "writer_structure", database, &made).await?;
     }
     let meta = format!("{}.*", sql::name(&uses.meta_schema));
     let nowhere = sql::table(&uses.meta_schema, NOWHERE);
@@ -110,6 +124,9 @@ const ROWS: [(&str, Statement); 4] = [
     ("UPDATE", |table| format!("EXPLAIN UPDATE {table} SET twinlog_check_no_such_column = 1")),
     ("DELETE", |table| format!("EXPLAIN DELETE FROM {table}")),
 ];
+
+/// What carrying DDL takes.
+const DEFINITIONS: [&str; 6] = ["CREATE", "ALTER", "DROP", "INDEX", "REFERENCES", "CREATE VIEW"];
 
 /// Never succeeds: the table it copies does not exist.
 fn create(table: &str) -> String {
@@ -191,7 +208,13 @@ impl Probes {
     }
 
     /// What DDL takes in a database.
-    async fn definitions(&mut self, connection: &mut Connection, database: &str) -> Result<(), wire::Error> {
+    async fn definitions(
+        &mut self,
+        connection: &mut Connection,
+        item: &'static str,
+        database: &str,
+        wanted: &[&str],
+    ) -> Result<(), wire::Error> {
         let on = format!("{}.*", sql::name(database));
         let table = sql::table(database, NOWHERE);
         let other = sql::table(database, "twinlog_check_no_such_parent");
@@ -209,9 +232,9 @@ impl Probes {
         ];
         // A table whose parent is missing can't be made while foreign keys are looked at.
         connection.execute("SET SESSION foreign_key_checks = ON").await?;
-        for (privilege, statement, needed) in statements {
+        for (privilege, statement, needed) in statements.into_iter().filter(|(p, ..)| wanted.contains(p)) {
             let refused = try_it(connection, &statement).await?;
-            self.note(&Probe { item: "writer_ddl", privilege, needed }, &on, refused);
+            self.note(&Probe { item, privilege, needed }, &on, refused);
         }
         Ok(())
     }

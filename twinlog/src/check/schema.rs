@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use applier::Shape;
+use applier::ColumnFacts;
 use twinlog::config::{self, File};
 
 /// Schemas that are each server's own, whatever the patterns say.
@@ -34,9 +34,11 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    pub(crate) shape: Shape,
+    pub(crate) column_type: String,
     pub(crate) base_type: String,
     pub(crate) octets: Option<u64>,
+    pub(crate) characters: Option<u64>,
+    pub(crate) charset: Option<String>,
     pub(crate) collation: Option<String>,
     pub(crate) nullable: bool,
     pub(crate) default: Option<String>,
@@ -72,6 +74,23 @@ impl ForeignKey {
 }
 
 impl Table {
+    /// The columns, as an applier holds rows against them.
+    pub(crate) fn facts(&self) -> Vec<ColumnFacts> {
+        let primary = self.keys.iter().find(|key| key.name == "PRIMARY");
+        let of = |column: &Column| ColumnFacts {
+            name: column.name.clone(),
+            column_type: column.column_type.clone(),
+            octets: column.octets,
+            characters: column.characters,
+            charset: column.charset.clone(),
+            collation: None,
+            nullable: column.nullable,
+            has_default: column.default.is_some() || column.extra.contains("GENERATED"),
+            in_primary_key: primary.is_some_and(|key| key.parts.contains(&column.name)),
+        };
+        self.columns.iter().map(of).collect()
+    }
+
     /// The key that rows are found by: the primary, else the first unique one without NULLs.
     pub(crate) fn key(&self) -> Option<&Key> {
         let whole = |key: &&Key| !key.nullable && !key.functional;

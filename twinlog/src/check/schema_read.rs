@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use applier::Shape;
 use twinlog::config::File;
 use wire::{Connection, RowRef};
 
@@ -55,7 +54,7 @@ fn name(row: &RowRef<'_>) -> Result<Name, wire::Error> {
 async fn columns(connection: &mut Connection, list: &str, schema: &mut Schema) -> Result<(), wire::Error> {
     let query = format!(
         "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, COLUMN_NAME AS name, COLUMN_TYPE AS type, DATA_TYPE AS base, \
-         CHARACTER_OCTET_LENGTH AS octets, CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation, \
+         CHARACTER_OCTET_LENGTH AS octets, CHARACTER_MAXIMUM_LENGTH AS characters, CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation, \
          IS_NULLABLE AS nullable, COLUMN_DEFAULT AS value, EXTRA AS extra, GENERATION_EXPRESSION AS expression \
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA IN ({list}) ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
     );
@@ -63,11 +62,12 @@ async fn columns(connection: &mut Connection, list: &str, schema: &mut Schema) -
         let Some(table) = schema.tables.get_mut(&name(&row)?) else { continue };
         let (name, column_type) = (row.text("name")?, row.text("type")?);
         let octets = row.optional_text("octets")?.and_then(|n| n.parse().ok());
-        let charset = row.optional_text("charset")?;
         table.columns.push(Column {
-            shape: Shape::of_target(&name, &column_type, octets, charset.as_deref()),
+            column_type,
             base_type: row.text("base")?.to_lowercase(),
             octets,
+            characters: row.optional_text("characters")?.and_then(|n| n.parse().ok()),
+            charset: row.optional_text("charset")?,
             collation: row.optional_text("collation")?,
             nullable: row.text("nullable")? == "YES",
             default: row.optional_text("value")?,

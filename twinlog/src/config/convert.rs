@@ -63,9 +63,6 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         group: group(file, link),
         workers: link.workers,
         conflicts: conflict_rules(file, link),
-        verify: schedule(file, link)?,
-        state_dir: file.sync.state_dir.clone(),
-        start_at: link.start_at,
         load: applier::Load {
             initial: match link.initial {
                 Initial::StructureAndData => applier::Initial::StructureAndData,
@@ -79,6 +76,9 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
             },
             ..link.load.clone()
         },
+        verify: schedule(file, link)?,
+        state_dir: file.sync.state_dir.clone(),
+        start_at: link.start_at,
         target_relay: match &to.relay {
             Some(relay) if conflict_rules(file, link).any_by_row() => {
                 Some(connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &to.mysql)?)

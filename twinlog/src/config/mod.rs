@@ -14,7 +14,6 @@ mod convert;
 mod derive;
 mod fault;
 mod file;
-mod not_yet;
 mod read_admin;
 mod read_link;
 mod read_region;
@@ -70,7 +69,6 @@ pub fn parse(text: &str, path: &Path) -> Result<File, Faults> {
     };
     root.finish();
     rules::check(&mut file, &faults);
-    not_yet::refuse(tree.get_ref(), &faults);
     faults.stop_if_any()?;
     file.warnings = faults.into_warnings();
     Ok(file)

@@ -27,6 +27,9 @@ const POLICIES: [(&str, Policy); 4] = [
     ("newest", Policy::Newest),
 ];
 
+/// Who is the definer of what is made in the target: who was it at the source, or the account that writes.
+const DEFINERS: [(&str, bool); 2] = [("keep", false), ("writer", true)];
+
 const DETECT: [(&str, Detect); 2] = [("row", Detect::Row), ("key", Detect::Key)];
 
 /// MySQL's own words.
@@ -140,6 +143,10 @@ fn read_load(section: &Section<'_>) -> Load {
     load.max_rows_per_second = keys.integer("max_rows_per_second", 1, u64::from(u32::MAX));
     load.max_load = keys.integer("max_load", 1, 100_000).and_then(|n| u32::try_from(n).ok());
     load.max_lag = keys.parsed("max_lag", value::duration);
+    load.programs.triggers = keys.flag("triggers").unwrap_or(false);
+    load.programs.routines = keys.flag("routines").unwrap_or(false);
+    load.programs.events = keys.flag("events").unwrap_or(false);
+    load.programs.definer_is_writer = keys.parsed("definers", |t| value::word(t, &DEFINERS)).unwrap_or(false);
     keys.finish();
     load
 }

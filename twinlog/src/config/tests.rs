@@ -370,17 +370,14 @@ fn keys_in_a_pair_are_a_warning() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_refused_by_name() {
-    let refused = [("initial = \"structure+data\"", "initial")];
-    for (text, key) in refused {
-        assert_fault(with("eu-us", text), &format!("link.eu-us.{key}"), "not supported yet");
-    }
+fn keys_of_the_copy_and_of_the_processes_are_read() {
     let semi_sync = changed("relay.password = \"r\"", "relay.password = \"r\"\nrelay.semi_sync = true");
     assert!(relay_config(&semi_sync.unwrap(), "eu").unwrap().semi_sync);
-    let served =
-        "initial = \"none\"\non_conflict = \"report\"\nworkers = 4\nadmin.listen = \"127.0.0.1:7481\"";
+    let served = "initial = \"structure+data\"\non_conflict = \"report\"\nworkers = 4\nadmin.listen = \"127.0.0.1:7481\"";
     let file = with("eu-us", served).unwrap();
     assert_eq!(file.links["eu-us"].admin.listen.as_deref(), Some("127.0.0.1:7481"));
+    let load = applier_config(&file, "eu-us").unwrap().load;
+    assert!(load.initial.has_structure() && load.initial.has_data());
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! The steps of a link's structure, written down before the first is run: `<meta>.structure`.
+
+use binlog::{Gtid, GtidSet};
+use wire::Connection;
+
+use super::link_uuid;
+use super::plan::Making;
+use super::read::Session;
+use crate::origin::LinkKey;
+use crate::{Error, sql};
+
+/// The table's name in the meta schema.
+pub(crate) const TABLE: &str = "structure";
+
+/// Its columns. Step 0 of a link is where its definitions were read: what the source had executed.
+pub(crate) const COLUMNS: &str = "\
+  link VARCHAR(200) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  step INT UNSIGNED NOT NULL,
+  object VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  gtid VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  state VARCHAR(8) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  inside VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  sql_mode VARCHAR(1000) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  client VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  collation VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  time_zone VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  statement LONGBLOB NOT NULL,
+  made_at TIMESTAMP(6) NULL,
+  PRIMARY KEY (link, step)";
+
+/// Steps that are written in one statement: they are a few KiB each.
+const AT_ONCE: usize = 100;
+
+/// A statement that makes an object.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) step: u32,
+    pub(super) object: String,
+    pub(super) gtid: Gtid,
+    pub(super) is_made: bool,
+    pub(super) inside: Option<String>,
+    pub(super) session: Session,
+    pub(super) statement: Vec<u8>,
+}
+
+/// All that a link makes.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// What the source had executed when the definitions were read.
+    pub(super) begin: GtidSet,
+    pub(super) steps: Vec<Step>,
+}
+
+impl Planned {
+    /// Has a step been made? Else the definitions are read anew, and a person may have mended something.
+    pub(super) fn has_begun(&self) -> bool {
+        self.steps.iter().any(|step| step.is_made)
+    }
+}
+
+/// What was written down for this link.
+pub(super) async fn load(
+    connection: &mut Connection,
+    schema: &str,
+    link: &LinkKey,
+) -> Result<Option<Planned>, Error> {
+    let failed = Error::target("reading what is to be made");
+    let query = format!(
+        "SELECT step, object, gtid, state, inside, sql_mode, client, collation, time_zone, statement FROM {} \
+         WHERE link = {} ORDER BY step",
+        sql::table(schema, TABLE),
+        sql::text(&link.text())
+    );
+    let rows = connection.query_rows(query).await.map_err(&failed)?;
+    let (mut begin, mut steps) = (None, Vec::new());
+    for row in rows.iter() {
+        let malformed =
+            |_| failed(wire::Error::Invalid { what: "the structure table has a malformed row".into() });
+        let text = |name: &str| row.text(name).map_err(&failed);
+        let statement = row.bytes("statement").map_err(&failed)?.cloned().unwrap_or_default();
+        if row.parse::<u32>("step").map_err(&failed)? == 0 {
+            begin = Some(String::from_utf8_lossy(&statement).parse().map_err(|_| malformed(()))?);
+            continue;
+        }
+        steps.push(Step {
+            step: row.parse("step").map_err(&failed)?,
+            object: text("object")?,
+            gtid: text("gtid")?.parse().map_err(|_| malformed(()))?,
+            is_made: text("state")? == "made",
+            inside: row.optional_text("inside").map_err(&failed)?,
+            session: Session {
+                sql_mode: text("sql_mode")?,
+                client: text("client")?,
+                collation: text("collation")?,
+                time_zone: text("time_zone")?,
+            },
+            statement: statement.to_vec(),
+        });
+    }
+    Ok(begin.map(|begin| Planned { begin, steps }))
+}
+
+/// Writes down what is to be made, in one transaction, in place of what was planned before and not begun.
+pub(super) async fn write(
+    connection: &mut Connection,
+    schema: &str,
+    link: &LinkKey,
+    begin: &GtidSet,
+    statements: Vec<Making>,
+) -> Result<Planned, Error> {
+    let failed = Error::target("writing down what is to be made");
+    let (table, key) = (sql::table(schema, TABLE), sql::text(&link.text()));
+    let first = next_number(connection, link).await?;
+    let mut steps = Vec::with_capacity(statements.len());
+    for (step, (number, making)) in (1u32..).zip((first..).zip(statements)) {
+        let gtid = format!("{}:{number}", link_uuid(link)).parse();
+        steps.push(Step {
+            step,
+            object: making.object(),
+            gtid: gtid
+                .map_err(|_| failed(wire::Error::Invalid { what: "a GTID number is too large".into() }))?,
+            is_made: false,
+            inside: making.inside,
+            session: making.session,
+            statement: making.statement,
+        });
+    }
+    let begun = sql::bytes(begin.to_string().as_bytes());
+    let mut all = vec![
+        "BEGIN".to_owned(),
+        format!("DELETE FROM {table} WHERE link = {key}"),
+        format!(
+            "INSERT INTO {table} VALUES ({key}, 0, 'begin', '', 'made', NULL, '', '', '', '', {begun}, NOW(6))"
+        ),
+    ];
+    for some in steps.chunks(AT_ONCE) {
+        let rows: Vec<String> = some.iter().map(|step| values(&key, step)).collect();
+        all.push(format!("INSERT INTO {table} VALUES {}", rows.join(", ")));
+    }
+    all.push("COMMIT".into());
+    for statement in all {
+        connection.execute(statement).await.map_err(&failed)?;
+    }
+    Ok(Planned { begin: begin.clone(), steps })
+}
+
+fn values(key: &str, step: &Step) -> String {
+    let inside = step.inside.as_deref().map_or("NULL".into(), sql::text);
+    let Session { sql_mode, client, collation, time_zone } = &step.session;
+    format!(
+        "({key}, {}, {}, '{}', 'planned', {inside}, {}, {}, {}, {}, {}, NULL)",
+        step.step,
+        sql::text(&step.object),
+        step.gtid,
+        sql::text(sql_mode),
+        sql::text(client),
+        sql::text(collation),
+        sql::text(time_zone),
+        sql::bytes(&step.statement)
+    )
+}
+
+/// Notes that a step has run.
+pub(super) async fn note_made(
+    connection: &mut Connection,
+    schema: &str,
+    link: &LinkKey,
+    step: &Step,
+) -> Result<(), Error> {
+    let note = format!(
+        "UPDATE {} SET state = 'made', made_at = NOW(6) WHERE link = {} AND step = {}",
+        sql::table(schema, TABLE),
+        sql::text(&link.text()),
+        step.step
+    );
+    connection.execute(note).await.map_err(Error::target("noting what was made")).map(drop)
+}
+
+/// The first number of the link's uuid that the target has not executed, nor any before it: a link that was reset or
+/// deleted counts on.
+async fn next_number(connection: &mut Connection, link: &LinkKey) -> Result<u64, Error> {
+    let failed = Error::target("asking what it has executed");
+    let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
+    let text = rows.single_text().map_err(&failed)?;
+    let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
+    let executed: GtidSet = text.parse().map_err(malformed)?;
+    let uuid = link_uuid(link);
+    let own = executed.restricted_to(|found| found == uuid);
+    let ends = own.sequences().flat_map(|(_, numbers)| numbers.runs().iter().map(|(_, end)| *end));
+    // A run's end is not in it.
+    Ok(ends.max().unwrap_or(1))
+}
