@@ -233,10 +233,10 @@ impl Meta {
             structure::link_uuid(link)
         );
         let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
-        let copy = copies.then(|| copy::begin(&self.schema, link));
         let begun = life::begun(&self.schema, link);
+        let copy = copies.then(|| copy::begin(&self.schema, link)).into_iter().flatten();
         let statements =
-            ["BEGIN", &rows, &birth, &begun].into_iter().chain(copy.as_deref()).chain(["COMMIT"]);
+            ["BEGIN".to_owned(), rows, birth, begun].into_iter().chain(copy).chain(["COMMIT".to_owned()]);
         for statement in statements {
             connection.execute(statement).await.map_err(&failed)?;
         }

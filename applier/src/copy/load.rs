@@ -63,9 +63,11 @@ struct Kept {
     upto: Option<KeyValue>,
 }
 
-/// The statement with which a link's copy begins, in the transaction of its birth.
-pub(crate) fn begin(schema: &str, link: &LinkKey) -> String {
-    Load::new(schema, link).insert("", "", 0, "copying", "NULL", 0, 0)
+/// The statements with which a link's copy begins, in the transaction of its birth. Nothing of an earlier one stays.
+pub(crate) fn begin(schema: &str, link: &LinkKey) -> [String; 2] {
+    let load = Load::new(schema, link);
+    let nothing = format!("DELETE FROM {} WHERE link = {}", load.table, load.link);
+    [nothing, load.insert("", "", 0, "copying", "NULL", 0, 0)]
 }
 
 impl Load {

@@ -196,6 +196,8 @@ fn read_column(row: &RowRef<'_>, collations: &Collations) -> Result<Option<Descr
     let mut column = Column::new(kind, row.text("nullable")? == "YES");
     column.unsigned = column_type.contains("unsigned");
     column.name.clone_from(&name);
+    let elements = column_type.strip_prefix("vector(").and_then(|rest| rest.strip_suffix(')'));
+    column.dimensions = elements.and_then(|n| n.parse().ok());
     let collation = row.optional_text("collation")?;
     const BINARY: u32 = 63;
     let id = collation.as_deref().and_then(|name| collations.id(name));

@@ -104,8 +104,8 @@ impl Planner {
 
     /// Runs until the stream's end is closed (`Ok`) or a transaction can't be planned; hands over what was planned
     /// before. A closed gate lets nothing through: what is planned waits behind it, and is dropped at the end. Branches
-    /// in order: hear those who copy; take what has arrived while there is room; hand over when the target is free;
-    /// write down drops when due.
+    /// in order: hear those who copy; take what has arrived while there is room; hand over when the target is free; write
+    /// down drops when due.
     pub(crate) async fn run(
         mut self,
         mut from: mpsc::Receiver<Delivery>,

@@ -95,6 +95,13 @@ impl TableMap {
         field(6, members(of(|kind| matches!(kind, ColumnType::Enum { .. }))));
         field(11, collations(of(ColumnType::has_members)));
         field(12, bits_from_the_left(self.columns.iter().map(|c| c.visible)));
+        // Without it a server takes a VECTOR for one of no elements, and refuses it.
+        let mut dimensions = Vec::new();
+        let of_vectors = of(|kind| matches!(kind, ColumnType::Vector { .. }));
+        of_vectors.for_each(|c| {
+            put_length(&mut dimensions, c.dimensions.and_then(|n| usize::try_from(n).ok()).unwrap_or(0))
+        });
+        field(13, dimensions);
     }
 }
 
