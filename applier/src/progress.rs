@@ -218,12 +218,12 @@ impl Progress {
         });
     }
 
-    /// What the source has executed, by its own words.
-    pub(crate) fn source_has(&self, executed: &GtidSet) {
+    /// What the source has executed, by its own words. `false` while it is not known what is applied.
+    pub(crate) fn source_has(&self, executed: &GtidSet) -> bool {
         let asked_at = now();
         self.with(|inner| {
             if !inner.has_attached {
-                return;
+                return false;
             }
             let behind = executed.minus(&inner.applied).minus(&inner.prepared).count();
             inner.asked_at = asked_at;
@@ -231,7 +231,8 @@ impl Progress {
             if behind == 0 {
                 inner.in_step_at = asked_at;
             }
-        });
+            true
+        })
     }
 
     pub(crate) fn dropped_echo(&self) {

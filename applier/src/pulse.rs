@@ -18,6 +18,9 @@ use crate::source::{Attach, Source};
 /// Between two questions. Lag between them is what the stream tells.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// And as long as nothing can be said: before the link has attached, or while nobody answers.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A source that takes longer is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,9 +33,12 @@ pub(crate) async fn run(attach: impl Fn() -> Attach, progress: Progress, end: Ca
             () = end.cancelled() => return,
             asked = tokio::time::timeout(PATIENCE, ask(source.take(), &attach)) => asked,
         };
+        let mut wait = SOON;
         match asked {
             Ok(Ok((answering, executed))) => {
-                progress.source_has(&executed);
+                if progress.source_has(&executed) {
+                    wait = PERIOD;
+                }
                 source = Some(answering);
             }
             // Why is told by the link itself, which attaches to the same.
@@ -42,7 +48,7 @@ pub(crate) async fn run(attach: impl Fn() -> Attach, progress: Progress, end: Ca
         tokio::select! {
             biased;
             () = end.cancelled() => return,
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -99,7 +99,11 @@ async fn lag_is_true(pair: &Pair) {
     let idle = async |what: &str| {
         until(what, SOON, async || {
             let page = page(pair, link).await;
-            if value(&page, behind) == 0.0 && lag().await == 0.0 { Ok(()) } else { Err(page) }
+            if page.contains(behind) && value(&page, behind) == 0.0 && lag().await == 0.0 {
+                Ok(())
+            } else {
+                Err(page)
+            }
         })
         .await;
     };

@@ -64,7 +64,7 @@ function bar() {
 }
 
 function foot() {
-  show(document.getElementById('foot'), h('span', null, `Twinlog ${state.version}`), h('span', null, `in step: ${state.tables.join(', ')}`), h('span', null, state.file),
+  show(document.getElementById('foot'), h('span', null, `Twinlog ${state.version}`), h('span', null, `in step: ${state.tables.join(', ')}`), h('span', null, state.file.split('/').at(-1)),
     h('span', null, `${many(state.regions.length, 'region')}, ${many(state.links.length, 'link')}`));
 }
 

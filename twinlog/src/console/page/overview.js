@@ -10,14 +10,17 @@ import { tone } from './words.js';
 /** All that needs a person: links and relays with an error, conflicts that wait. */
 export function troubles(state) {
   const links = state.links.filter((l) => l.last_error || tone(l.state) === 'bad').map((l) => ({
-    kind: 'link', name: l.name, state: l.state, since: l.error?.since ?? l.since, message: l.error?.message ?? l.last_error ?? 'no reason is told', remedy: l.error?.remedy, again: l.error?.next_try_at, passes: l.error?.transient, link: l,
+    kind: 'link', name: l.name, state: l.state, since: l.error?.since ?? l.since, message: l.error?.message ?? l.last_error ?? 'no reason is told', remedy: l.error?.remedy ?? lost(l.state, `applier -c ${state.file} --link ${l.name}`), again: l.error?.next_try_at, passes: l.error?.transient, link: l,
   }));
   const relays = state.regions.filter((r) => r.relay && (r.relay.last_error || tone(r.relay.state) === 'bad')).map(({ name, relay }) => {
     const [message, remedy] = halves(relay.last_error ?? 'no reason is told');
-    return { kind: 'relay', name, state: relay.state, since: relay.since, message, remedy };
+    return { kind: 'relay', name, state: relay.state, since: relay.since, message, remedy: remedy ?? lost(relay.state, `relay -c ${state.file} --region ${name}`) };
   });
   return [...links, ...relays];
 }
+
+/** What to do about a process that does not answer. */
+const lost = (state, command) => (state === 'unreachable' ? `start it, twinlog ${command}, or open the way to its admin address` : null);
 
 /** A line that ends in `(remedy: …)` in its two parts. */
 function halves(text) {
