@@ -363,6 +363,7 @@ impl Error {
     }
 
     /// What a person can do about it.
+    #[expect(clippy::too_many_lines, reason = "an arm an error")]
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::Setting { name: "gtid_mode", .. } => {

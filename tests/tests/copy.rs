@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use harness::{Pace, Pair, PairOptions, Process, Workload, seed, until};
 use mysql_async::prelude::Queryable;
+use tokio::task::JoinSet;
 
 use crate::column_types::{assert_same, snapshot, write};
 use crate::column_values::{ROWS, tables};
@@ -155,7 +156,8 @@ async fn rows_of_every_type_and_keys_of_every_shape_are_copied_while_they_change
 
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, options) = (stop.clone(), pair.eu.options());
-    let writer = tokio::spawn(async move {
+    let mut writer = JoinSet::new();
+    writer.spawn(async move {
         let mut session = mysql_async::Conn::new(options).await.expect("a session");
         let (mut from, mut rounds) = (1000, 0);
         while !stopped.load(Ordering::Relaxed) {
@@ -178,7 +180,7 @@ async fn rows_of_every_type_and_keys_of_every_shape_are_copied_while_they_change
     start(&pair);
     wait_copied(&pair).await;
     stop.store(true, Ordering::Relaxed);
-    let rounds: u32 = writer.await.expect("the writer does not panic");
+    let rounds: u32 = writer.join_next().await.expect("it was spawned").expect("the writer does not panic");
     assert!(rounds > 3, "the writer wrote {rounds} rounds only: nothing was touched while it was copied");
     pair.wait_in_step(IN_STEP).await;
     for (name, ..) in KEYS {
