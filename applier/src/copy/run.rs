@@ -195,9 +195,8 @@ async fn check_target(
     Err(Error::Copy {
         table: table.name(),
         what: format!("{database}.{name} in the target holds rows already, and existing = \"error\""),
-        remedy:
-            "empty it, or set existing = \"keep\" to have copied rows meet them by the link's on_conflict"
-                .into(),
+        remedy: "empty it, or set existing = \"keep\" if none of its rows has a key that the source has"
+            .into(),
     })
 }
 

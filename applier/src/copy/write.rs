@@ -166,9 +166,7 @@ fn refused(wanted: &Wanted, source: ServerError) -> Error {
         return Error::Apply { gtid: format!("of the initial copy of {}", wanted.table.name()), source };
     }
     let remedy = match source.code {
-        1062 => {
-            "the target holds a row with this key: remove it, or begin anew with existing = \"keep\" and an on_conflict"
-        }
+        1062 => "the target holds a row with this key: remove it, then start the link again",
         1105 => "grant the link's account SELECT, INSERT, UPDATE, DELETE on the table in the target",
         _ => "mend what the server names, then start the link again",
     };
