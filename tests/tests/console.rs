@@ -64,6 +64,7 @@ async fn a_person_sees_what_stopped_and_what_to_do_and_decides_on_the_page() {
     both_regions_are_alive(&mut page).await;
     rows_are_seen_to_flow(&pair, &mut page).await;
     a_killed_relay_is_told(&pair, &mut page).await;
+    a_link_is_paused_and_resumed(&pair, &mut page).await;
     a_conflict_is_read_and_decided(&pair, &mut page).await;
     the_regions_are_compared_and_checked(&mut page).await;
     a_new_link_is_drafted(&mut page).await;
@@ -108,6 +109,22 @@ async fn a_killed_relay_is_told(pair: &Pair, page: &mut Browser) {
     pair.start_one(Process::Relay("us"));
     page.wait(VERDICT, "All regions are in step").await;
     page.wait_gone(TROUBLE).await;
+}
+
+async fn a_link_is_paused_and_resumed(pair: &Pair, page: &mut Browser) {
+    page.open_hash("#/link/eu-us").await;
+    page.click("[data-action=pause]").await;
+    page.wait("dialog", "The target falls behind until you resume.").await;
+    page.fill("dialog .why input", "a look at the target").await;
+    page.click("dialog button:has-text('Pause')").await;
+    page.wait(VERDICT, "paused").await;
+    page.wait("main > p", "a look at the target").await;
+    pair.wait_state("eu-us", "paused", SOON).await;
+    page.click("[data-action=resume]").await;
+    page.click("dialog button:has-text('Resume')").await;
+    page.wait(VERDICT, "running").await;
+    page.open_hash("#/").await;
+    page.wait(VERDICT, "All regions are in step").await;
 }
 
 async fn a_conflict_is_read_and_decided(pair: &Pair, page: &mut Browser) {

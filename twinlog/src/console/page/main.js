@@ -100,7 +100,11 @@ function listen() {
     state = JSON.parse(e.data);
     lost = false;
     const met = (s) => s?.links.map((l) => `${l.conflicts}${l.state}`).join();
-    if (met(before) !== met(state)) refreshConflicts();
+    if (met(before) !== met(state)) {
+      refreshConflicts();
+      // The console's process keeps an answer for a second: what was recorded meanwhile is in the next one.
+      setTimeout(refreshConflicts, 1500);
+    }
     redraw();
   });
   // It is connected again by the browser; after a refusal it is not, and is begun anew here.
@@ -119,6 +123,9 @@ addEventListener('hashchange', () => {
 });
 document.addEventListener('conflicts', refreshConflicts);
 new ResizeObserver(redraw).observe(document.body);
-setInterval(() => { if (['conflicts', 'link'].includes(route()[0]) && !document.hidden) refreshConflicts(); }, 5000);
+setInterval(() => {
+  const wanted = ['conflicts', 'link'].includes(route()[0]) || state?.links.some((l) => l.state === 'failed');
+  if (wanted && !document.hidden) refreshConflicts();
+}, 5000);
 listen();
 redraw();
