@@ -16,6 +16,8 @@ use crate::failure::Failure;
 const MOST: u64 = 1000;
 /// When nothing is said.
 const USUAL: u64 = 100;
+/// The largest number that JSON carries everywhere: a conflict's own never comes near.
+const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +67,7 @@ async fn list(site: &Site, call: &Call) -> Result<Reply, Reply> {
     let file = site.file();
     let link = match call.parameter("link") {
         None => None,
-        Some(name) => Some(file.links.get(name).ok_or_else(|| Reply::bad("no such link"))?),
+        Some(name) => Some(file.links.get(name).ok_or_else(|| Reply::not_found("no such link in the file"))?),
     };
     let open = match call.parameter("open") {
         None | Some("false") => false,
@@ -81,13 +83,17 @@ async fn list(site: &Site, call: &Call) -> Result<Reply, Reply> {
     if within.is_some_and(|seconds| seconds > 100 * 365 * 86_400) {
         return Err(Reply::bad("since is a number of seconds until now, at most a hundred years"));
     }
+    let after = call.number("after")?;
+    if after.is_some_and(|number| number > LARGEST_NUMBER) {
+        return Err(Reply::bad(&format!("after must be a conflict's number, at most {LARGEST_NUMBER}")));
+    }
     let wanted = Wanted {
         link: link.map(|link| format!("{}/{}/{}", file.sync.name, link.from, link.to)),
         table: call.parameter("table").map(Into::into),
         kind: call.parameter("kind").map(Into::into),
         open,
         within,
-        after: call.number("after")?,
+        after,
         limit: Some(limit),
         ..Wanted::default()
     };
