@@ -43,7 +43,7 @@ async fn a_target_without_room_is_waited_for_and_gets_everything_when_there_is_s
     })
     .await;
     assert_ne!(status.state(), "failed", "{}", status.json());
-    assert!(status.last_error().contains("free some space"), "{}", status.last_error());
+    assert!(status.last_error().contains("make room"), "{}", status.last_error());
     pair.us.kill9();
     pair.us.restart_with(&[MORE]);
     pair.wait_in_step(SOON).await;

@@ -69,6 +69,7 @@ async fn allow(pair: &Pair, programs: bool) {
                 "SET GLOBAL log_bin_trust_function_creators = ON",
                 // A view that calls a function asks for the function's definer.
                 "CREATE USER app@'%' IDENTIFIED BY 'x'",
+                "GRANT ALL ON shop.* TO app@'%'",
             ])
             .await;
     }

@@ -38,23 +38,24 @@ enum Word {
 struct Nothing {}
 
 pub(super) async fn answer(site: &Site, call: &Call, rest: &[&str]) -> Result<Reply, Reply> {
+    // What is asked for wrongly is said before who could answer it.
+    match rest {
+        [] | [_, _] => call.only(&Method::GET, "GET")?,
+        [_, _, "resolve" | "flip"] => call.only(&Method::POST, "POST")?,
+        _ => return Err(Reply::not_found("no such page")),
+    }
     if site.kind() == Kind::Relay {
         return Err(Reply::not_found(
             "a relay has no conflicts: ask the applier that writes into the region",
         ));
     }
     match *rest {
-        [] => {
-            call.only(&Method::GET, "GET")?;
-            list(site, call).await
-        }
+        [] => list(site, call).await,
         [region, number] => {
-            call.only(&Method::GET, "GET")?;
             call.knows(&[])?;
             Ok(Reply::json(&find(site, region, number).await?.1))
         }
-        [region, number, action @ ("resolve" | "flip")] => {
-            call.only(&Method::POST, "POST")?;
+        [region, number, action] => {
             call.knows(&[])?;
             change(site, call, (region, number), action).await
         }

@@ -59,13 +59,16 @@ impl Job {
 
 pub(super) fn answer(site: &Site, call: &Call) -> Result<Reply, Reply> {
     call.knows(&[])?;
+    let looks = matches!(call.method, Method::GET | Method::HEAD);
+    if !looks {
+        call.only(&Method::POST, "GET, POST")?;
+    }
     if site.kind() == Kind::Relay {
         return Err(Reply::not_found("a relay compares nothing: ask an applier, or twinlog up"));
     }
-    if matches!(call.method, Method::GET | Method::HEAD) {
+    if looks {
         return Ok(Reply::json(&view(site)));
     }
-    call.only(&Method::POST, "GET, POST")?;
     call.body::<Nothing>()?;
     start(site)?;
     let mut reply = Reply::json(&view(site));
