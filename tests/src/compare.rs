@@ -13,7 +13,7 @@ const SHOWN: usize = 4;
 pub async fn tables_in_step(region: &Region, schemas: &[String]) -> Vec<String> {
     let schemas: Vec<String> = schemas.iter().map(|s| format!("'{s}'")).collect();
     let query = format!(
-        "SELECT CONCAT('`', table_schema, '`.`', table_name, '`') FROM information_schema.tables \
+        "SELECT CONCAT('`', table_schema, '`.`', REPLACE(table_name, '`', '``'), '`') FROM information_schema.tables \
          WHERE table_type = 'BASE TABLE' AND table_schema IN ({}) ORDER BY 1",
         schemas.join(", ")
     );
