@@ -34,7 +34,7 @@ use crate::source::{Attach, IN_FLIGHT, Source, Stream};
 use crate::status::{State, StatusError};
 use crate::target::{self, TargetFacts};
 use crate::verify::Schedule;
-use crate::{Config, Error};
+use crate::{Config, Error, mended};
 
 /// First wait before a link is tried again; doubled up to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -116,6 +116,16 @@ impl Link {
                     }
                     return Ok(());
                 }
+                if let Some(table) = mended::table_of(&error) {
+                    tracing::error!(
+                        error = describe(&error),
+                        "link stopped; it goes on when the table is altered in the target"
+                    );
+                    if mended::is_altered(&self.config.targets, table, &shutdown).await {
+                        continue;
+                    }
+                    return Ok(());
+                }
                 return Err(error);
             }
             if began.elapsed() > LAST_BACKOFF || self.progress.groups_committed() > committed {
@@ -187,7 +197,8 @@ impl Link {
         };
         let mark = checkpoint.mark();
         let follower = Follower { seen: mark.seen.clone(), clock: HybridClock::at(mark.clock) };
-        let planner = Planner::new(rules, origins, follower, catalog, self.progress.clone());
+        let in_flight = window.clone().filter(|_| config.ddl_back);
+        let planner = Planner::new(rules, origins, follower, catalog, in_flight, self.progress.clone());
         let tools = Tools {
             schema: meta.schema.clone(),
             link: self.key.clone(),
@@ -233,6 +244,7 @@ impl Link {
             meta_schema: config.meta_schema.clone(),
             owners: owners.clone(),
             regions: config.regions.keys().cloned().collect(),
+            ddl_back: config.ddl_back,
         };
         let attach = Attach::to_target(config, &self.key, relay);
         let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone());

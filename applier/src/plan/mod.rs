@@ -8,12 +8,12 @@
 //! only if something in it carried rows. A transaction that holds nothing but a checkpoint row never causes a
 //! write, so idle regions fall silent.
 
+mod flight;
 mod passed;
 mod statements;
 mod work;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use binlog::row::TableMap;
 use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp};
@@ -22,17 +22,20 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::catalog::{Catalog, TargetTable};
+use crate::catalog::Catalog;
 use crate::conflict::seen::Follower;
-use crate::count::RowCounter;
+use crate::conflict::shared::SharedWindow;
+use crate::count::{self, RowCounter};
 use crate::group::{Group, Member};
 use crate::mark::Mark;
 use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
 use crate::position::SourcePosition;
 use crate::progress::Progress;
+use crate::rows::Rows;
 use crate::transaction::{Body, Item, Transaction};
 
+use flight::Flight;
 use passed::Passed;
 pub(crate) use statements::xa_end;
 pub(crate) use work::{DdlWork, Delivery, Rules, Work};
@@ -50,6 +53,7 @@ pub(crate) struct Planner {
     passed: Passed,
     /// XA transactions that are prepared and not yet committed, in the stream's order.
     prepared: Vec<Prepared>,
+    flight: Flight,
     ready: VecDeque<Work>,
     ddl_done: Option<oneshot::Receiver<()>>,
 }
@@ -60,7 +64,7 @@ struct Prepared {
     xid: String,
     gtid: Gtid,
     begin: SourcePosition,
-    rows: Vec<Event>,
+    rows: Rows,
 }
 
 impl Planner {
@@ -69,6 +73,7 @@ impl Planner {
         origins: Origins,
         follower: Follower,
         catalog: Catalog,
+        window: Option<SharedWindow>,
         progress: Progress,
     ) -> Self {
         Self {
@@ -81,6 +86,7 @@ impl Planner {
             group: Group::default(),
             passed: Passed::default(),
             prepared: Vec::new(),
+            flight: Flight::new(window),
             ready: VecDeque::new(),
             ddl_done: None,
         }
@@ -183,6 +189,7 @@ impl Planner {
             if matches!(t.body, Body::Statement(_) | Body::CreateSelect { .. }) {
                 // What the target altered comes back here: behind it rows have the new definition.
                 self.catalog.forget();
+                self.follower.ran(&origin, &t.gtid);
             }
             self.pass(&t);
             return Ok(());
@@ -194,9 +201,9 @@ impl Planner {
             return Ok(());
         }
         match &t.body {
-            Body::Rows(events) => {
-                let events = self.keep(&t.gtid, events)?;
-                self.take_rows(t, events, budget).await
+            Body::Rows(rows) => {
+                let rows = self.keep(&t.gtid, rows)?;
+                self.take_rows(t, rows, budget).await
             }
             Body::Prepared { xid, rows } => {
                 let rows = self.keep(&t.gtid, rows)?;
@@ -212,53 +219,73 @@ impl Planner {
             }
             Body::CreateSelect { create, rows } => {
                 let (create, rows) = (create.clone(), rows.clone());
-                self.take_ddl(t, create, &rows)
+                if self.rules.ddl {
+                    self.take_ddl(t, create, &rows)
+                } else {
+                    self.take_rows_of_created(t, &create, &rows, budget).await
+                }
             }
         }
     }
 
-    fn keep(&self, gtid: &Gtid, events: &[Event]) -> Result<Vec<Event>, Error> {
+    fn keep(&self, gtid: &Gtid, rows: &Rows) -> Result<Rows, Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
-        self.rules.filter.apply(events).map_err(malformed)
+        rows.rewrite(|events| self.rules.filter.apply(events).map_err(malformed))
     }
 
     async fn take_rows(
         &mut self,
         t: Transaction,
-        events: Vec<Event>,
+        rows: Rows,
         budget: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        if events.is_empty() {
+        if rows.is_empty() {
             self.progress.filtered();
             self.pass(&t);
             return Ok(());
         }
-        let mut tables: Vec<Arc<TargetTable>> = Vec::new();
-        for map in events.iter().filter(|e| e.kind() == EventKind::TableMap) {
-            let table = self.catalog.fitting(map, &t.gtid).await?;
-            if !tables.iter().any(|known| Arc::ptr_eq(known, &table)) {
-                tables.push(table);
-            }
+        let (rows, tables, altered) = self.fit(&t.gtid, rows).await?;
+        if rows.is_empty() {
+            self.progress.filtered();
+            self.pass(&t);
+            return Ok(());
         }
         let covers = self.covers(&t);
         let mark = self.reached(&t);
         let (seen, time) = (self.follower.seen.clone(), self.follower.clock.time());
-        let rows = self.counter.count(&events);
-        let rows = rows.map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?;
+        let mut changed = count::Rows::default();
+        for batch in rows.batches() {
+            let counted = self.counter.count(&batch?, &mut changed);
+            counted.map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?;
+        }
         let Transaction { gtid, committed_at, order, .. } = t;
+        let (events, spilled) = match rows {
+            Rows::Memory(events) => (events, None),
+            Rows::File(spilled) => (Vec::new(), Some(spilled)),
+        };
+        let is_large = spilled.is_some();
+        if is_large {
+            // A group of its own: it is read batch by batch.
+            self.close_group();
+        }
         self.group.push(Member {
             gtid,
             events,
+            spilled,
             tables,
+            altered,
             covers,
             mark,
             seen,
             time,
             committed_at,
             order,
-            rows,
+            rows: changed,
             _budget: budget,
         });
+        if is_large {
+            self.close_group();
+        }
         Ok(())
     }
 
@@ -294,7 +321,8 @@ impl Planner {
                 && TableMap::names_of(e).is_ok_and(|(database, _)| database != self.rules.meta_schema)
         };
         match &t.body {
-            Body::Rows(events) | Body::Prepared { rows: events, .. } => events.iter().any(is_foreign),
+            Body::Rows(Rows::File(_)) => true,
+            Body::Rows(rows) | Body::Prepared { rows, .. } => rows.head().iter().any(is_foreign),
             Body::Statement(_) | Body::CreateSelect { .. } => true,
         }
     }
@@ -307,15 +335,13 @@ impl Planner {
                     .is_ok_and(|name| name == (self.rules.meta_schema.as_str(), MARK_TABLE))
         };
         // A mark is a transaction of its own, so that a large one is not searched.
-        matches!(&t.body, Body::Rows(events) if events.first().is_some_and(is_mark))
+        matches!(&t.body, Body::Rows(rows) if rows.head().first().is_some_and(is_mark))
     }
 
     fn origin_of(&mut self, t: &Transaction) -> Result<String, Error> {
         let stamps = match &t.body {
-            Body::Rows(events) | Body::Prepared { rows: events, .. } => {
-                stamps(events, &self.rules.meta_schema)
-                    .map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?
-            }
+            Body::Rows(rows) | Body::Prepared { rows, .. } => stamps(rows.head(), &self.rules.meta_schema)
+                .map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?,
             Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
         };
         let uuid = t.gtid.uuid();

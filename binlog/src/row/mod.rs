@@ -5,6 +5,7 @@ mod condense;
 mod decimal;
 mod one_row;
 mod rows_event;
+mod shrink;
 mod table_map;
 mod temporal;
 mod value;
@@ -13,6 +14,7 @@ pub use column::{Column, ColumnType};
 pub use condense::Condenser;
 pub use one_row::RawRow;
 pub use rows_event::{Image, RowChange, RowsEvent, STATEMENT_END};
+pub use shrink::Shrunk;
 pub use table_map::TableMap;
 pub use value::Value;
 
