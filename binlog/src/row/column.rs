@@ -195,7 +195,8 @@ pub struct Column {
 }
 
 impl Column {
-    pub(super) fn new(kind: ColumnType, nullable: bool) -> Self {
+    /// A column of this type, without what only full metadata tells.
+    pub fn new(kind: ColumnType, nullable: bool) -> Self {
         Self {
             kind,
             nullable,

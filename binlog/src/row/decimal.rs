@@ -49,3 +49,35 @@ pub(super) fn text(bytes: &[u8], precision: u8, scale: u8) -> String {
     }
     out
 }
+
+/// Appends the value whose text this is; `None` if it has more digits than its type, or is no number.
+pub(super) fn put(text: &str, precision: u8, scale: u8, out: &mut Vec<u8>) -> Option<()> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole_text, fraction_text) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, scale) = (usize::from(precision - scale), usize::from(scale));
+    let whole_text = whole_text.trim_start_matches('0');
+    if whole_text.len() > whole || fraction_text.len() > scale {
+        return None;
+    }
+    let digits = format!("{whole_text:0>whole$}{fraction_text:0<scale$}");
+    let begin = out.len();
+    let mut rest = digits.as_str();
+    // A width that is no multiple of a group has its odd digits first in the whole part, last in the fraction.
+    let sizes = [whole % GROUP].into_iter().chain(std::iter::repeat_n(GROUP, whole / GROUP));
+    let sizes = sizes.chain(std::iter::repeat_n(GROUP, scale / GROUP)).chain([scale % GROUP]);
+    for size in sizes.filter(|size| *size > 0) {
+        let (group, tail) = rest.split_at_checked(size)?;
+        rest = tail;
+        let number: u32 = group.parse().ok()?;
+        out.extend_from_slice(&number.to_be_bytes()[4 - BYTES[size]..]);
+    }
+    let bytes = out.get_mut(begin..)?;
+    *bytes.first_mut()? ^= 0x80;
+    if negative {
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    Some(())
+}

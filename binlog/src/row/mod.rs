@@ -3,6 +3,7 @@
 mod column;
 mod condense;
 mod decimal;
+mod encode;
 mod one_row;
 mod rows_event;
 mod table_map;
@@ -11,8 +12,9 @@ mod value;
 
 pub use column::{Column, ColumnType};
 pub use condense::Condenser;
+pub use encode::{NO_FOREIGN_KEY_CHECKS, RowsWriter, put_image, put_value};
 pub use one_row::RawRow;
-pub use rows_event::{Image, RowChange, RowsEvent, STATEMENT_END};
+pub use rows_event::{Image, RawRowChange, RowChange, RowsEvent, STATEMENT_END};
 pub use table_map::TableMap;
 pub use value::Value;
 

@@ -81,6 +81,9 @@ pub struct RowChange<'a> {
     pub after: Option<Image<'a>>,
 }
 
+/// A row's change, and the bytes of its images before and after: NULL bits, then values.
+pub type RawRowChange<'a> = (RowChange<'a>, [Option<&'a [u8]>; 2]);
+
 impl<'a> RowsEvent<'a> {
     /// The flags of a row event, without reading the rest.
     pub fn flags_of(event: &Event) -> Option<u16> {
@@ -120,9 +123,14 @@ impl<'a> RowsEvent<'a> {
 
     /// The same event with [`STATEMENT_END`] set: what ends a statement whose own last event is left out.
     pub fn ending_statement(event: &Event) -> Event {
+        Self::with_flags(event, STATEMENT_END)
+    }
+
+    /// The same event with these flags set besides its own.
+    pub fn with_flags(event: &Event, more: u16) -> Event {
         let mut body = event.body().to_vec();
-        if let Some(flags) = body.get_mut(6) {
-            *flags |= STATEMENT_END_BYTE;
+        for (flags, more) in body.iter_mut().skip(6).zip(more.to_le_bytes()) {
+            *flags |= more;
         }
         Event::build(&event.header(), &body)
     }
@@ -144,20 +152,29 @@ impl<'a> RowsEvent<'a> {
 
     /// The bytes of the first row's images before and after: its NULL bits, then its values.
     pub(super) fn raw_images(&self) -> Result<[Option<&'a [u8]>; 2], EventError> {
-        let mut rest = self.rows;
+        self.take_raw_images(&mut { self.rows })
+    }
+
+    /// The rows, in order, each with the bytes of its images before and after.
+    pub fn raw_rows(&self) -> impl Iterator<Item = Result<RawRowChange<'a>, EventError>> {
+        let (this, mut rest) = (self.clone(), self.rows);
+        self.changes().map(move |change| Ok((change?, this.take_raw_images(&mut rest)?)))
+    }
+
+    fn take_raw_images(&self, rest: &mut &'a [u8]) -> Result<[Option<&'a [u8]>; 2], EventError> {
         let mut images = [None, None];
         if let Some(present) = self.before {
-            let begin = rest;
-            self.each_value(&mut rest, present, None, |_, _| Some(())).ok_or_else(|| self.bad())?;
+            let begin = *rest;
+            self.each_value(rest, present, None, |_, _| Some(())).ok_or_else(|| self.bad())?;
             images[0] = Some(&begin[..begin.len() - rest.len()]);
         }
         if let Some(present) = self.after {
             let diffs = match self.event.kind() {
-                EventKind::PartialUpdateRows => self.take_diff_bits(&mut rest).ok_or_else(|| self.bad())?,
+                EventKind::PartialUpdateRows => self.take_diff_bits(rest).ok_or_else(|| self.bad())?,
                 _ => None,
             };
-            let begin = rest;
-            self.each_value(&mut rest, present, diffs, |_, _| Some(())).ok_or_else(|| self.bad())?;
+            let begin = *rest;
+            self.each_value(rest, present, diffs, |_, _| Some(())).ok_or_else(|| self.bad())?;
             images[1] = Some(&begin[..begin.len() - rest.len()]);
         }
         Ok(images)

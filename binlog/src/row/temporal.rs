@@ -69,6 +69,69 @@ pub(super) fn time(bytes: &[u8], digits: u8) -> String {
     out
 }
 
+/// The numbers in a text, whatever stands between them, and the microseconds behind its point.
+fn numbers<const N: usize>(text: &str) -> Option<([u32; N], u32)> {
+    let (head, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut out = [0; N];
+    let mut parts = head.split(['-', ':', ' ']);
+    for number in &mut out {
+        *number = parts.next()?.parse().ok()?;
+    }
+    if parts.next().is_some() || fraction.len() > 6 {
+        return None;
+    }
+    let micros = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}").parse().ok()? };
+    Some((out, micros))
+}
+
+/// The last bytes of a number, big-endian.
+fn put_big_endian(number: u64, bytes: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&number.to_be_bytes()[8 - bytes..]);
+}
+
+fn put_fraction(micros: u32, digits: u8, out: &mut Vec<u8>) {
+    let bytes = fraction_length(digits);
+    put_big_endian(u64::from(micros) / [1_000_000, 10_000, 100, 1][bytes.min(3)], bytes, out);
+}
+
+/// The inverse of [`date`].
+pub(super) fn put_date(text: &str, out: &mut Vec<u8>) -> Option<()> {
+    let ([year, month, day], _) = numbers(text)?;
+    out.extend_from_slice(&(year << 9 | month << 5 | day).to_le_bytes()[..3]);
+    Some(())
+}
+
+/// The inverse of [`datetime`].
+pub(super) fn put_datetime(text: &str, digits: u8, out: &mut Vec<u8>) -> Option<()> {
+    let ([year, month, day, hour, minute, second], micros) = numbers(text)?;
+    let date = u64::from((year * 13 + month) << 5 | day);
+    let time = u64::from(hour << 12 | minute << 6 | second);
+    put_big_endian(0x80_0000_0000 + (date << 17 | time), 5, out);
+    put_fraction(micros, digits, out);
+    Some(())
+}
+
+/// The inverse of [`timestamp`].
+pub(super) fn put_timestamp(seconds: u32, micros: u32, digits: u8, out: &mut Vec<u8>) {
+    put_big_endian(seconds.into(), 4, out);
+    put_fraction(micros, digits, out);
+}
+
+/// The inverse of [`time`].
+pub(super) fn put_time(text: &str, digits: u8, out: &mut Vec<u8>) -> Option<()> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let ([hour, minute, second], micros) = numbers(text)?;
+    let bytes = fraction_length(digits);
+    let fraction = u64::from(micros) / [1_000_000, 10_000, 100, 1][bytes.min(3)];
+    let magnitude = u64::from(hour << 12 | minute << 6 | second) << (8 * bytes) | fraction;
+    let zero = 0x80_0000 << (8 * bytes);
+    put_big_endian(if negative { zero - magnitude } else { zero + magnitude }, 3 + bytes, out);
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{date, datetime, time, timestamp};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::{any, proptest};
 
-use super::{ColumnType, RowChange, RowsEvent, TableMap, Value};
+use super::{ColumnType, RowChange, RowsEvent, RowsWriter, STATEMENT_END, TableMap, Value, put_image};
 use crate::event::{Event, EventKind, Header, MAGIC, u32_at};
 
 const FILE: &[u8] = include_bytes!("../../golden/every-type.binlog");
@@ -153,11 +153,11 @@ fn an_event_split_by_rows_holds_the_same_changes_one_at_a_time() {
         assert_eq!(parts.len(), whole.count().unwrap());
         for (part, change) in parts.iter().zip(whole.changes()) {
             let part = RowsEvent::parse(part, map).unwrap();
-            assert_eq!(part.flags & super::STATEMENT_END, super::STATEMENT_END);
+            assert_eq!(part.flags & STATEMENT_END, STATEMENT_END);
             assert_eq!(part.changes().next().unwrap(), change);
         }
         let ended = RowsEvent::ending_statement(event);
-        assert_eq!(RowsEvent::flags_of(&ended), Some(whole.flags | super::STATEMENT_END));
+        assert_eq!(RowsEvent::flags_of(&ended), Some(whole.flags | STATEMENT_END));
     }
 }
 
@@ -171,7 +171,108 @@ fn an_event_cut_at_any_byte_is_refused_not_misread() {
     }
 }
 
+#[test]
+fn what_is_written_of_a_table_is_what_was_read_of_it() {
+    for (map, event) in &row_events() {
+        let written = map.to_event(7);
+        let mut again = TableMap::parse(&written).unwrap();
+        // These two are not written.
+        again.primary_key.clone_from(&map.primary_key);
+        again.columns.iter_mut().zip(&map.columns).for_each(|(a, b)| {
+            a.geometry = b.geometry;
+            a.dimensions = b.dimensions;
+        });
+        assert_eq!(&again, map);
+        let mut writer = RowsWriter::new(map, 7, 0);
+        let mut images = 0;
+        for change in RowsEvent::parse(event, map).unwrap().changes() {
+            let change = change.unwrap();
+            let Some(values) = change.after.as_ref().or(change.before.as_ref()) else { continue };
+            let values: Option<Vec<Value<'_>>> = values.values().iter().cloned().collect();
+            let Some(values) = values.filter(|v| !v.iter().any(|v| matches!(v, Value::JsonDiff(_)))) else {
+                continue;
+            };
+            let mut image = Vec::new();
+            put_image(&map.columns, &values, &mut image).unwrap();
+            writer.push(&image);
+            images += 1;
+        }
+        let events = writer.finish();
+        assert_eq!(events.is_empty(), images == 0);
+        let Some(rows) = events.get(1) else { continue };
+        assert_eq!(RowsEvent::flags_of(rows), Some(STATEMENT_END));
+        if event.kind() == EventKind::WriteRows {
+            // Behind the head the bytes are the server's own.
+            let head = 6 + 2 + 2 + 1 + map.columns.len().div_ceil(8);
+            assert_eq!(rows.body()[head..], event.body()[head..]);
+        }
+    }
+}
+
+#[test]
+fn many_rows_are_cut_into_events_of_which_the_last_ends_the_statement() {
+    let (map, event) = &row_events()[0];
+    let rows = RowsEvent::parse(event, map).unwrap();
+    let one = rows.raw_images().unwrap()[1].unwrap().to_vec();
+    let mut writer = RowsWriter::new(map, 7, super::NO_FOREIGN_KEY_CHECKS);
+    (0..3000).for_each(|_| writer.push(&one));
+    let events = writer.finish();
+    let parsed: Vec<RowsEvent<'_>> = events[1..].iter().map(|e| RowsEvent::parse(e, map).unwrap()).collect();
+    assert!(parsed.len() > 1);
+    assert_eq!(parsed.iter().map(|rows| rows.count().unwrap()).sum::<usize>(), 3000);
+    let ends: Vec<bool> = parsed.iter().map(|rows| rows.flags & STATEMENT_END != 0).collect();
+    assert!(ends.iter().rev().skip(1).all(|end| !end) && *ends.last().unwrap(), "{ends:?}");
+}
+
 proptest! {
+    #[test]
+    fn numbers_and_times_come_back_as_they_were_written(
+        digits in 0u8..7, raw in any::<u32>(), micros in 0u32..1_000_000, hours in 0u32..838, negative in any::<bool>(),
+        precision in 1u8..66, scale in 0u8..31, decimal in any::<i64>()
+    ) {
+        let scale = scale.min(precision);
+        let fraction = |micros: u32| {
+            let text = format!("{micros:06}");
+            if digits == 0 { String::new() } else { format!(".{}", &text[..usize::from(digits)]) }
+        };
+        let kept = micros / 10u32.pow(6 - u32::from(digits)) * 10u32.pow(6 - u32::from(digits));
+        let (month, day) = (1 + raw % 12, 1 + raw % 28);
+        let (minute, second) = (raw % 60, raw / 60 % 60);
+        let date = format!("{:04}-{month:02}-{day:02}", raw % 10_000);
+        let sign = if negative && (hours + minute + second + kept) > 0 { "-" } else { "" };
+        let time = format!("{sign}{hours:02}:{minute:02}:{second:02}{}", fraction(micros));
+        let datetime = format!("{date} {:02}:{minute:02}:{second:02}{}", raw % 24, fraction(micros));
+        let whole = usize::from(precision - scale);
+        let plain = decimal.unsigned_abs().to_string();
+        let plain = plain[..plain.len().min(whole.max(1))].trim_start_matches('0');
+        let plain = if whole == 0 || plain.is_empty() { "0" } else { plain };
+        let mut number = format!("{}{plain}", if decimal < 0 && plain != "0" { "-" } else { "" });
+        if scale > 0 {
+            number += &format!(".{:0<1$}", &plain[..plain.len().min(scale.into())], usize::from(scale));
+        }
+        let all = [
+            (ColumnType::Date, Value::Text(date)),
+            (ColumnType::Time { fraction: digits }, Value::Text(time)),
+            (ColumnType::DateTime { fraction: digits }, Value::Text(datetime)),
+            (ColumnType::Timestamp { fraction: digits }, Value::Timestamp(raw, kept)),
+            (ColumnType::Decimal { precision, scale }, Value::Text(number)),
+        ];
+        let columns: Vec<super::Column> = all.iter().map(|(kind, _)| super::Column::new(*kind, false)).collect();
+        let values: Vec<Value<'_>> = all.iter().map(|(_, value)| value.clone()).collect();
+        let map = TableMap {
+            table_id: 1, database: "d".into(), table: "t".into(), columns, primary_key: Vec::new(), has_names: false,
+        };
+        let mut image = Vec::new();
+        put_image(&map.columns, &values, &mut image).unwrap();
+        let mut writer = RowsWriter::new(&map, 1, 0);
+        writer.push(&image);
+        let events = writer.finish();
+        let rows = RowsEvent::parse(&events[1], &map).unwrap();
+        let change = rows.changes().next().unwrap().unwrap();
+        let read: Vec<Value<'_>> = change.after.unwrap().values().iter().flatten().cloned().collect();
+        proptest::prop_assert_eq!(read, values);
+    }
+
     #[test]
     fn arbitrary_bytes_are_refused_or_read_but_never_panic(kind in 19u8..43, mut body in vec(any::<u8>(), 0..200)) {
         let all = row_events();
