@@ -19,6 +19,7 @@ use crate::config::Conflicts;
 use crate::conflict::owned;
 use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
+use crate::copy::{ChunkId, InFlight};
 use crate::group::{Group, Member};
 use crate::lanes::Lanes;
 use crate::mark::Mark;
@@ -59,6 +60,8 @@ pub(crate) struct Applier {
     /// GTIDs of this session's own transactions, as far as the window has not read them.
     pub(crate) own: GtidSet,
     pub(crate) stop: CancellationToken,
+    /// Chunks of the initial copy on their way into the target, while there is one.
+    in_flight: Option<InFlight>,
 }
 
 /// What an applier is told beside its session.
@@ -74,6 +77,7 @@ pub(crate) struct Tools {
     pub(crate) collations: Arc<Collations>,
     pub(crate) open: Vec<Gtid>,
     pub(crate) lanes: Vec<Connection>,
+    pub(crate) in_flight: Option<InFlight>,
 }
 
 /// How an attempt at a transaction of the target failed. It is rolled back in every case, or its connection is gone.
@@ -119,6 +123,7 @@ impl Applier {
             open: tools.open,
             own: GtidSet::new(),
             stop: CancellationToken::new(),
+            in_flight: tools.in_flight,
         };
         (applier, acknowledged)
     }
@@ -141,21 +146,49 @@ impl Applier {
         Ok(())
     }
 
+    /// Waits for chunks of the initial copy that bring rows which the group changes.
+    async fn wait_for_chunks(&mut self, group: &Group) -> Result<(), Error> {
+        let Some(in_flight) = &self.in_flight else { return Ok(()) };
+        let behind = behind(group);
+        tokio::select! {
+            biased;
+            () = in_flight.passes(&behind) => Ok(()),
+            () = self.stop.cancelled() => Err(Error::Stopped),
+        }
+    }
+
+    /// Waits for every chunk that has its place: definitions change.
+    async fn wait_for_all_chunks(&mut self) -> Result<(), Error> {
+        let Some(in_flight) = &self.in_flight else { return Ok(()) };
+        tokio::select! {
+            biased;
+            () = in_flight.empties() => Ok(()),
+            () = self.stop.cancelled() => Err(Error::Stopped),
+        }
+    }
+
     /// Does one piece of work.
     pub(crate) async fn take(&mut self, work: Work) -> Result<(), Error> {
         match work {
             Work::Format(format) => target::describe_format(&mut self.connection, &format).await?,
-            Work::Group(group) => self.apply(group).await?,
-            Work::Persist { covers, mark } => {
+            Work::Group(group) => {
+                self.wait_for_chunks(&group).await?;
+                self.apply(group).await?;
+            }
+            Work::Place(place) => place.go(self.checkpoint.applied(), self.checkpoint.mark()),
+            Work::Persist { covers, mark, notes } => {
                 // Nothing is in hand that could have seen less.
                 if let Some(window) = &self.window {
                     window.prune(&mark.seen);
                 }
                 let fence = self.fence(&covers, &mark);
-                self.commit_small(&[&fence]).await?;
+                let mut statements = vec![fence.as_str()];
+                statements.extend(notes.iter().map(String::as_str));
+                self.commit_small(&statements).await?;
                 self.persisted(&covers, &mark)?;
             }
             Work::Ddl { ddl, done } => {
+                self.wait_for_all_chunks().await?;
                 self.run_ddl(&ddl).await?;
                 self.committed(&ddl.covers, &ddl.mark, 1, 0, ddl.committed_at)?;
                 self.progress.ran_ddl();
@@ -168,6 +201,9 @@ impl Applier {
     /// Would a group go to its end by itself, as far as is known before it is tried?
     pub(crate) fn goes_smoothly(&self, group: &Group) -> Result<bool, Error> {
         if group.members().iter().any(|m| m.largest_event() > self.largest_event) {
+            return Ok(false);
+        }
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.has_any(&behind(group))) {
             return Ok(false);
         }
         match self.known_collisions(group) {
@@ -421,6 +457,14 @@ impl Applier {
         });
         Ok(ids.max().unwrap_or(0))
     }
+}
+
+/// Chunks of the initial copy that bring rows which the group changes.
+fn behind(group: &Group) -> Vec<ChunkId> {
+    let mut behind: Vec<_> = group.members().iter().flat_map(|m| m.behind.iter().copied()).collect();
+    behind.sort_unstable();
+    behind.dedup();
+    behind
 }
 
 fn apply_error(group: &Group, source: ServerError) -> Error {

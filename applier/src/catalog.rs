@@ -80,6 +80,33 @@ impl Catalog {
         Ok(target)
     }
 
+    /// The target's table for rows of a table that the source defines so. `None` if it is not like that.
+    pub(crate) async fn like(
+        &mut self,
+        database: &str,
+        table: &str,
+        source: &[Shape],
+    ) -> Result<Option<Arc<TargetTable>>, Error> {
+        let key = (database.to_owned(), table.to_owned());
+        if let Some(entry) = self.tables.get(&key).filter(|e| difference(source, &e.target.shapes).is_none())
+        {
+            return Ok(Some(entry.target.clone()));
+        }
+        let Some(target) = self.define(database, table).await? else { return Ok(None) };
+        if difference(source, &target.shapes).is_some() {
+            return Ok(None);
+        }
+        let target = Arc::new(target);
+        // No table map was held against it yet.
+        self.tables.insert(key, Entry { target: target.clone(), fits: Vec::new() });
+        Ok(Some(target))
+    }
+
+    /// Its session, for questions that only a server can answer.
+    pub(crate) fn session(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// Forgets what it knows: a DDL was run.
     pub(crate) fn forget(&mut self) {
         self.tables.clear();
@@ -135,26 +162,25 @@ impl Catalog {
     async fn read(&mut self, map: &TableMap, gtid: &Gtid) -> Result<TargetTable, Error> {
         let missing =
             || Error::NoTable { gtid: gtid.clone(), table: format!("{}.{}", map.database, map.table) };
-        let mut create = show_create(&mut self.connection, &map.database, &map.table).await?;
+        self.define(&map.database, &map.table).await?.ok_or_else(missing)
+    }
+
+    /// Reads a definition; `None` when there is no such table.
+    async fn define(&mut self, database: &str, table: &str) -> Result<Option<TargetTable>, Error> {
+        let mut create = show_create(&mut self.connection, database, table).await?;
         for _ in 0..ATTEMPTS {
-            let (shapes, columns) = self.read_shapes(&map.database, &map.table).await?;
-            let keys = unique_keys::read(&mut self.connection, &map.database, &map.table).await?;
-            let again = show_create(&mut self.connection, &map.database, &map.table).await?;
+            let (shapes, columns) = self.read_shapes(database, table).await?;
+            let keys = unique_keys::read(&mut self.connection, database, table).await?;
+            let again = show_create(&mut self.connection, database, table).await?;
             if create == again {
-                let create = create.ok_or_else(missing)?;
-                let keys =
-                    TableKeys::new((&map.database, &map.table), &keys, |name| columns.get(name).copied());
-                return Ok(TargetTable {
-                    database: map.database.clone(),
-                    table: map.table.clone(),
-                    create,
-                    keys,
-                    shapes,
-                });
+                let Some(create) = create else { return Ok(None) };
+                let keys = TableKeys::new((database, table), &keys, |name| columns.get(name).copied());
+                let (database, table) = (database.into(), table.into());
+                return Ok(Some(TargetTable { database, table, create, keys, shapes }));
             }
             create = again;
         }
-        Err(Error::DefinitionChanged { table: format!("{}.{}", map.database, map.table) })
+        Err(Error::DefinitionChanged { table: format!("{database}.{table}") })
     }
 
     /// The columns, and where each is with the collation that its texts are compared by.

@@ -11,6 +11,8 @@ use crate::Error;
 pub(crate) struct Collation {
     pub(crate) name: String,
     pub(crate) charset: String,
+    /// Spaces behind a text do not count.
+    pub(crate) pads: bool,
 }
 
 /// All that a server has.
@@ -24,21 +26,32 @@ impl Collations {
     /// Asks a server.
     pub(crate) async fn read(connection: &mut Connection) -> Result<Self, Error> {
         let failed = Error::target("reading its collations");
-        let query = "SELECT ID AS id, COLLATION_NAME AS name, CHARACTER_SET_NAME AS charset \
-            FROM information_schema.COLLATIONS";
+        let query = "SELECT ID AS id, COLLATION_NAME AS name, CHARACTER_SET_NAME AS charset, \
+            PAD_ATTRIBUTE AS pad FROM information_schema.COLLATIONS";
         let rows = connection.query_rows(query).await.map_err(&failed)?;
         let mut all = Self::default();
         for row in rows.iter() {
             let id = row.parse("id").map_err(&failed)?;
             let (name, charset) = (row.text("name").map_err(&failed)?, row.text("charset").map_err(&failed)?);
+            let pads = row.text("pad").map_err(&failed)? == "PAD SPACE";
             all.by_name.insert(name.clone(), id);
-            all.by_id.insert(id, Collation { name, charset });
+            all.by_id.insert(id, Collation { name, charset, pads });
         }
         Ok(all)
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Collation> {
         self.by_id.get(&id)
+    }
+
+    /// The number of a collation.
+    pub(crate) fn id(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Do spaces behind a text not count under this collation?
+    pub(crate) fn pads(&self, id: u32) -> bool {
+        self.get(id).is_some_and(|c| c.pads)
     }
 
     /// The character set of a collation.

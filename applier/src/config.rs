@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use wire::ConnectOptions;
 
-use crate::{Detect, Objects, Policy};
+use crate::{Detect, Load, Objects, Policy};
 
 /// Everything one applier needs to know. Made by the command line from the configuration file.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub workers: usize,
     /// What to do when an incoming change meets a row that changed unseen.
     pub conflicts: Conflicts,
+    /// What is copied first, and how.
+    pub load: Load,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
     pub target_relay: Option<ConnectOptions>,
 }

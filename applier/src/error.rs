@@ -265,6 +265,16 @@ pub enum Error {
         /// The statement.
         statement: String,
     },
+    /// A table can't be copied.
+    #[error("initial copy of {table}: {what}")]
+    Copy {
+        /// `database.table`, in the names of the source.
+        table: String,
+        /// What stands in the way.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The source no longer has what the link needs.
     #[error("source: transactions that the link needs are gone: {missing}")]
     Purged {
@@ -321,7 +331,7 @@ impl Error {
             Self::BadStamp { .. } => {
                 "find who wrote to the checkpoint table: it is for the link's account alone".into()
             }
-            Self::NotApplicable { remedy, .. } => remedy.clone(),
+            Self::NotApplicable { remedy, .. } | Self::Copy { remedy, .. } => remedy.clone(),
             Self::NoTable { table, .. } => {
                 format!("create {table} in the target, or leave it out of [sync] tables")
             }

@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::GroupLimits;
 use crate::catalog::TargetTable;
 use crate::conflict::seen::Seen;
+use crate::copy::ChunkId;
 use crate::count::Rows;
 use crate::mark::Mark;
 use crate::order::{Order, Span};
@@ -41,6 +42,8 @@ pub(crate) struct Member {
     pub(crate) order: Option<Order>,
     /// How many rows it changes.
     pub(crate) rows: Rows,
+    /// Chunks of the initial copy that must be committed before it.
+    pub(crate) behind: Vec<ChunkId>,
     /// Its share of the memory for transactions in flight.
     pub(crate) _budget: Option<OwnedSemaphorePermit>,
 }

@@ -23,6 +23,7 @@ use crate::conflict::record;
 use crate::conflict::rules::HybridClock;
 use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
+use crate::copy::{self, Copy};
 use crate::filter::Filter;
 use crate::lanes;
 use crate::meta::{Meta, SaidBy};
@@ -134,8 +135,11 @@ impl Link {
             () = shutdown.cancelled() => return Ok(()),
             prepared = self.prepare() => prepared?,
         };
-        let Prepared { applier, acknowledged, planner, stream, target_log } = prepared;
+        let Prepared { applier, acknowledged, planner, stream, target_log, copy } = prepared;
         self.progress.flows();
+        if copy.is_some() {
+            self.progress.state(State::Copying);
+        }
         let stop = shutdown.child_token();
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
         // One group may wait while one is applied: behind that, the next one grows.
@@ -146,6 +150,9 @@ impl Link {
         tasks.spawn(applier.run(from_planner, stop.clone()));
         if let Some(log) = target_log {
             tasks.spawn(log.run(stop.clone()));
+        }
+        if let Some(copy) = copy {
+            tasks.spawn(copy.run(stop.clone()));
         }
         let result = finish(&mut tasks, &stop).await;
         tasks.shutdown().await;
@@ -178,9 +185,21 @@ impl Link {
             limits: config.group,
             owners: owners.clone(),
         };
-        let mark = checkpoint.mark();
+        let mark = checkpoint.mark().clone();
         let follower = Follower { seen: mark.seen.clone(), clock: HybridClock::at(mark.clock) };
-        let planner = Planner::new(rules, origins, follower, catalog, self.progress.clone());
+        let places = copy::Places {
+            config,
+            schema: &meta.schema,
+            link: &self.key,
+            filter: &rules.filter,
+            collations: &collations,
+            max_packet: facts.max_packet,
+            applied: checkpoint.applied(),
+            progress: &self.progress,
+        };
+        let (copy, weaver) = Box::pin(copy::prepare(&mut connection, places)).await?.unzip();
+        let in_flight = weaver.as_ref().map(copy::Weaver::in_flight);
+        let planner = Planner::new(rules, origins, follower, catalog, weaver, mark, self.progress.clone());
         let tools = Tools {
             schema: meta.schema.clone(),
             link: self.key.clone(),
@@ -192,9 +211,10 @@ impl Link {
             collations,
             open: open.into_iter().map(|(gtid, _)| gtid).collect(),
             lanes: lanes::connect(&config.targets, config.workers).await?,
+            in_flight,
         };
         let (applier, acknowledged) = Applier::new(connection, checkpoint, tools);
-        Ok(Prepared { applier, acknowledged, planner, stream, target_log })
+        Ok(Prepared { applier, acknowledged, planner, stream, target_log, copy })
     }
 
     /// The conflict window and its reader, where a table's conflicts are found by it. It begins behind what the
@@ -270,7 +290,8 @@ impl Link {
         let start = source.executed().await?;
         tracing::info!(link = self.key.text(), after = %start, "link begins");
         let seen = self.seen_at_birth(connection, &meta.schema).await?;
-        meta.give_birth(connection, &self.key, &start, &seen).await?;
+        let copies = self.config.load.initial.has_data();
+        meta.give_birth(connection, &self.key, &start, &seen, copies).await?;
         let born = Checkpoint::take_over(connection, &meta.schema, &self.key).await?;
         born.ok_or_else(|| lost("it was just begun"))
     }
@@ -323,6 +344,7 @@ struct Prepared {
     planner: Planner,
     stream: Stream,
     target_log: Option<TargetLog>,
+    copy: Option<Copy>,
 }
 
 /// Waits for the three tasks. The first to end stops the reader; the others finish what they hold, so that a

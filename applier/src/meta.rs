@@ -8,6 +8,7 @@
 //! | `link` | a birth record for each link, so that a lost checkpoint is not taken for a first start |
 //! | `ddl` | statements about to run under their original GTID |
 //! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
+//! | `load` | how far the initial copy of each link is: see `copy/load.rs` |
 //! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
 use binlog::GtidSet;
@@ -18,7 +19,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::conflict::record;
 use crate::conflict::seen::Seen;
 use crate::origin::{LinkKey, Owners};
-use crate::{Config, Error, sql};
+use crate::{Config, Error, copy, sql};
 
 /// The table of marks in the meta schema.
 pub(crate) const MARK_TABLE: &str = "mark";
@@ -70,6 +71,7 @@ impl Meta {
                 ),
             ),
             (MARK_TABLE, MARK_COLUMNS.to_owned()),
+            (copy::LOAD_TABLE, copy::LOAD_COLUMNS.to_owned()),
             (record::TABLE, record::COLUMNS.to_owned()),
             (
                 "ddl",
@@ -207,13 +209,14 @@ impl Meta {
         Ok(!rows.rows.is_empty())
     }
 
-    /// Gives a link its checkpoint and its birth record, in one transaction.
+    /// Gives a link its checkpoint and its birth record, in one transaction; with `copies`, the begin of its copy too.
     pub(crate) async fn give_birth(
         &self,
         connection: &mut Connection,
         link: &LinkKey,
         start: &GtidSet,
         seen: &Seen,
+        copies: bool,
     ) -> Result<(), Error> {
         let failed = Error::target("beginning the link");
         let birth = format!(
@@ -223,7 +226,9 @@ impl Meta {
             Uuid::new_v4()
         );
         let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
-        for statement in ["BEGIN", &rows, &birth, "COMMIT"] {
+        let copy = copies.then(|| copy::begin(&self.schema, link));
+        let statements = ["BEGIN", &rows, &birth].into_iter().chain(copy.as_deref()).chain(["COMMIT"]);
+        for statement in statements {
             connection.execute(statement).await.map_err(&failed)?;
         }
         Ok(())

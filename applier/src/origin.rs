@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 /// What the key of a repair's row ends in, behind that of its link.
 const REPAIR: &str = "repair";
+/// What the key of the rows that stamp an initial copy ends in.
+const COPY: &str = "copy";
 
 /// What names a link's rows in the checkpoint table, for all time: not its name in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,11 +34,20 @@ impl LinkKey {
         format!("{}/{REPAIR}", self.text())
     }
 
-    /// The link of a checkpoint row, be it the applier's or that of repairs.
+    /// As the checkpoint table has it in the rows that stamp what an initial copy writes.
+    pub(crate) fn copy_text(&self) -> String {
+        format!("{}/{COPY}", self.text())
+    }
+
+    /// The link of a checkpoint row, be it the applier's, that of repairs, or one of its copy.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/').map(str::to_owned);
         let key = Self { sync: parts.next()?, from: parts.next()?, to: parts.next()? };
-        parts.next().is_none_or(|part| part == REPAIR).then_some(key).filter(|_| parts.next().is_none())
+        parts
+            .next()
+            .is_none_or(|part| part == REPAIR || part == COPY)
+            .then_some(key)
+            .filter(|_| parts.next().is_none())
     }
 }
 
@@ -275,6 +286,7 @@ mod tests {
         let key = LinkKey { sync: "shop".into(), from: "eu".into(), to: "us".into() };
         assert_eq!(LinkKey::parse(&key.repair_text()), Some(key.clone()));
         assert_eq!(LinkKey::parse(&format!("{}/more", key.repair_text())), None);
+        assert_eq!(LinkKey::parse(&key.copy_text()), Some(key.clone()));
         assert_eq!(LinkKey::parse(&key.text()), Some(key));
         assert_eq!(LinkKey::parse("a/b"), None);
         assert_eq!(LinkKey::parse("a/b/c/d"), None);

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use binlog::{Gtid, GtidSet};
 
 use crate::count::Rows;
-use crate::status::{State, Status, StatusError};
+use crate::load_progress::LoadProgress;
+use crate::status::{State, Status, StatusError, TableLoad};
 
 /// An answer of the source about how far it is, older than this, is none: a few of the questions of `pulse` in a row.
 const STALE: f64 = 20.0;
@@ -40,6 +41,7 @@ struct Inner {
     waiting: u64,
     /// What the source had executed when the link attached: with that applied it has caught up.
     goal: GtidSet,
+    load: LoadProgress,
 }
 
 impl Progress {
@@ -59,6 +61,7 @@ impl Progress {
         self.with(|inner| {
             let mut status = inner.status.clone();
             status.gtid_applied = inner.applied.to_string();
+            status.load = inner.load.status();
             status.last_gtid = inner.last.as_ref().map(Gtid::to_string).unwrap_or_default();
             status.lag_seconds = inner.lag(now());
             if inner.asked_at + STALE < now() {
@@ -248,6 +251,25 @@ impl Progress {
             inner.status.groups_committed += 1;
             inner.waiting = inner.waiting.saturating_sub(transactions);
             inner.done_at = committed_at;
+            inner.look_whether_caught_up();
+        });
+    }
+
+    /// These tables are copied, or are to be.
+    pub(crate) fn copies(&self, tables: Vec<TableLoad>) {
+        self.with(|inner| inner.load.begin(tables));
+    }
+
+    /// A chunk of a table is copied; with `done` it was the last.
+    pub(crate) fn copied(&self, table: usize, rows: u64, bytes: u64, done: bool) {
+        self.with(|inner| inner.load.add(table, rows, bytes, done));
+    }
+
+    /// All is copied: the link goes on with what has gathered.
+    pub(crate) fn copied_all(&self) {
+        self.with(|inner| {
+            inner.status.reason = None;
+            inner.enter(State::CatchingUp);
             inner.look_whether_caught_up();
         });
     }

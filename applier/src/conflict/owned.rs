@@ -17,10 +17,15 @@ pub(crate) fn read(answer: &Answer) -> Option<GtidSet> {
 
 /// The same, from its rows.
 pub(crate) fn read_rows(rows: &ResultSet) -> Option<GtidSet> {
-    let row = rows.first()?;
-    let mut all: GtidSet = row.text("executed").ok()?.parse().ok()?;
-    all.union_with(&owned(&row.text("owned").ok()?)?);
+    let (owned, mut all) = read_both(rows)?;
+    all.union_with(&owned);
     Some(all)
+}
+
+/// What is owned, and what is executed.
+pub(crate) fn read_both(rows: &ResultSet) -> Option<(GtidSet, GtidSet)> {
+    let row = rows.first()?;
+    Some((owned(&row.text("owned").ok()?)?, row.text("executed").ok()?.parse().ok()?))
 }
 
 /// Reads `uuid:4#12:5#13,uuid:tag:6#14`: numbers with the threads that own them.

@@ -8,6 +8,7 @@
 //! only if something in it carried rows. A transaction that holds nothing but a checkpoint row never causes a
 //! write, so idle regions fall silent.
 
+mod copying;
 mod passed;
 mod statements;
 mod work;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::catalog::{Catalog, TargetTable};
 use crate::conflict::seen::Follower;
+use crate::copy::Weaver;
 use crate::count::RowCounter;
 use crate::group::{Group, Member};
 use crate::mark::Mark;
@@ -52,6 +54,12 @@ pub(crate) struct Planner {
     prepared: Vec<Prepared>,
     ready: VecDeque<Work>,
     ddl_done: Option<oneshot::Receiver<()>>,
+    /// The initial copy, while there is one.
+    copy: Option<Weaver>,
+    /// How the stream's row events are laid out.
+    format: Option<Event>,
+    /// How far the stream is with what was planned.
+    last_mark: Mark,
 }
 
 /// The first half of an XA transaction.
@@ -69,6 +77,8 @@ impl Planner {
         origins: Origins,
         follower: Follower,
         catalog: Catalog,
+        copy: Option<Weaver>,
+        last_mark: Mark,
         progress: Progress,
     ) -> Self {
         Self {
@@ -83,12 +93,15 @@ impl Planner {
             prepared: Vec::new(),
             ready: VecDeque::new(),
             ddl_done: None,
+            copy,
+            format: None,
+            last_mark,
         }
     }
 
     /// Runs until the stream's end is closed (`Ok`) or a transaction can't be planned; hands over what was planned
-    /// before. Branches in order: take
-    /// what has arrived while there is room; hand over when the target is free; write down drops when due.
+    /// before. Branches in order: hear those who copy; take what has arrived while there is room; hand over when the
+    /// target is free; write down drops when due.
     pub(crate) async fn run(
         mut self,
         mut from: mpsc::Receiver<Delivery>,
@@ -100,6 +113,13 @@ impl Planner {
             let persist_at = self.passed.due().filter(|_| !has_work);
             tokio::select! {
                 biased;
+                told = copying::listen(&mut self.copy) => {
+                    self.take_told(told);
+                    if let Err(error) = self.place_chunks().await {
+                        self.hand_over_all(&to).await;
+                        return Err(error);
+                    }
+                }
                 delivery = from.recv(), if has_room => match delivery {
                     Some((item, budget)) => if let Err(error) = self.take(item, budget).await {
                         self.hand_over_all(&to).await;
@@ -119,7 +139,8 @@ impl Planner {
                 }
                 () = sleep_until(persist_at), if persist_at.is_some() => {
                     let passed = std::mem::take(&mut self.passed);
-                    self.ready.push_back(Work::Persist { covers: passed.covers, mark: passed.mark });
+                    let (covers, mark, notes) = (passed.covers, passed.mark, Vec::new());
+                    self.ready.push_back(Work::Persist { covers, mark, notes });
                 }
             }
         }
@@ -164,10 +185,17 @@ impl Planner {
         match item {
             Item::Format(format) => {
                 self.close_group();
-                self.ready.push_back(Work::Format(format.normalised()));
-                Ok(())
+                let format = format.normalised();
+                self.format = Some(format.clone());
+                self.ready.push_back(Work::Format(format));
+                self.place_chunks().await
             }
-            Item::Transaction(transaction) => self.take_transaction(*transaction, budget).await,
+            Item::Transaction(transaction) => {
+                let gtid = transaction.gtid.clone();
+                self.take_transaction(*transaction, budget).await?;
+                self.passed_by(&gtid);
+                self.place_chunks().await
+            }
         }
     }
 
@@ -233,6 +261,12 @@ impl Planner {
             self.pass(&t);
             return Ok(());
         }
+        let (events, behind) = self.weave(&t.gtid, events).await?;
+        if events.is_empty() {
+            // Its chunks bring it.
+            self.pass(&t);
+            return Ok(());
+        }
         let mut tables: Vec<Arc<TargetTable>> = Vec::new();
         for map in events.iter().filter(|e| e.kind() == EventKind::TableMap) {
             let table = self.catalog.fitting(map, &t.gtid).await?;
@@ -257,6 +291,7 @@ impl Planner {
             committed_at,
             order,
             rows,
+            behind,
             _budget: budget,
         });
         Ok(())
@@ -271,9 +306,11 @@ impl Planner {
 
     /// How far the source's files are done with when this transaction is: never beyond the oldest prepared
     /// one, or what is acknowledged could be purged and a restart would not be sent its rows again.
-    fn reached(&self, t: &Transaction) -> Mark {
+    fn reached(&mut self, t: &Transaction) -> Mark {
         let end = self.prepared.first().map_or(&t.end, |oldest| &oldest.begin).clone();
-        Mark { end, seen: self.follower.seen.clone(), clock: self.follower.clock.time() }
+        let mark = Mark { end, seen: self.follower.seen.clone(), clock: self.follower.clock.time() };
+        self.last_mark = mark.clone();
+        mark
     }
 
     fn pass(&mut self, t: &Transaction) {

@@ -4,6 +4,7 @@ use binlog::{Event, Gtid, GtidSet};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::GroupLimits;
+use crate::copy::Place;
 use crate::filter::Filter;
 use crate::group::Group;
 use crate::mark::Mark;
@@ -17,8 +18,10 @@ pub(crate) enum Work {
     Format(Event),
     /// Apply these transactions.
     Group(Group),
-    /// Note that these were passed over.
-    Persist { covers: GtidSet, mark: Mark },
+    /// Note that these were passed over; with it, run these statements on the meta schema.
+    Persist { covers: GtidSet, mark: Mark, notes: Vec<String> },
+    /// A chunk of the initial copy has its place here.
+    Place(Place),
     /// Run this statement; `done` is told when it is committed.
     Ddl { ddl: Box<DdlWork>, done: oneshot::Sender<()> },
 }

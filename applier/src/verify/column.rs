@@ -15,7 +15,7 @@ use crate::sql;
 
 /// How the values of a column are read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Its text is a number in SQL.
     Number,
     Float,
@@ -32,22 +32,22 @@ pub(super) enum Kind {
 
 /// A column as a region defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) kind: Kind,
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
     /// Type and character set, without what does not matter to values.
-    pub(super) shape: String,
-    pub(super) charset: Option<String>,
-    pub(super) collation: Option<String>,
-    pub(super) nullable: bool,
-    pub(super) generated: bool,
+    pub(crate) shape: String,
+    pub(crate) charset: Option<String>,
+    pub(crate) collation: Option<String>,
+    pub(crate) nullable: bool,
+    pub(crate) generated: bool,
     /// Goes into a row's checksum by a checksum of its own.
-    pub(super) long: bool,
+    pub(crate) long: bool,
 }
 
 impl Column {
     /// From what `information_schema.COLUMNS` says.
-    pub(super) fn new(name: &str, data_type: &str, column_type: &str) -> Self {
+    pub(crate) fn new(name: &str, data_type: &str, column_type: &str) -> Self {
         let kind = match data_type {
             "float" | "double" => Kind::Float,
             "bit" | "enum" | "set" => Kind::Members,
@@ -73,12 +73,12 @@ impl Column {
     }
 
     /// Its name in backquotes.
-    pub(super) fn quoted(&self) -> String {
+    pub(crate) fn quoted(&self) -> String {
         sql::name(&self.name)
     }
 
     /// An expression that gives the value exactly.
-    pub(super) fn exact(&self) -> String {
+    pub(crate) fn exact(&self) -> String {
         let name = self.quoted();
         match self.kind {
             Kind::Float => format!("CAST({name} AS DOUBLE)"),
@@ -89,17 +89,17 @@ impl Column {
     }
 
     /// An expression that is equal for equal values only, and short.
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         if self.long { format!("SHA2({}, 256)", self.exact()) } else { self.exact() }
     }
 
     /// Can its text hold the separator, so that its length must be told as well?
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.long && matches!(self.kind, Kind::Text | Kind::Bytes)
     }
 
     /// Are its bytes UTF-8?
-    pub(super) fn is_utf8(&self) -> bool {
+    pub(crate) fn is_utf8(&self) -> bool {
         match self.kind {
             Kind::Text => matches!(self.charset.as_deref(), Some("utf8mb4" | "utf8mb3" | "utf8" | "ascii")),
             Kind::Bytes | Kind::Packed => false,
@@ -108,7 +108,7 @@ impl Column {
     }
 
     /// An exact value as a literal.
-    pub(super) fn literal(&self, value: Option<&[u8]>) -> String {
+    pub(crate) fn literal(&self, value: Option<&[u8]>) -> String {
         let Some(value) = value else { return "NULL".into() };
         let plain = || String::from_utf8_lossy(value).into_owned();
         match self.kind {
@@ -138,7 +138,7 @@ fn normal_type(data_type: &str, column_type: &str) -> String {
 /// The checksum of a row: 256 bits over every column, by name. It can be read only one way: the separator stands in
 /// no value but texts and bytes, those tell their lengths (all but the first, which is what is left), and a NULL,
 /// which leaves no trace in `CONCAT_WS`, is told by its bit at the end.
-pub(super) fn row_hash<'a>(columns: impl Iterator<Item = &'a Column> + Clone) -> String {
+pub(crate) fn row_hash<'a>(columns: impl Iterator<Item = &'a Column> + Clone) -> String {
     // Texts under several collations can't stand in one function, unless they are bytes.
     let mut collations = columns.clone().filter(|c| c.is_open()).map(|c| &c.collation);
     let first = collations.next();
@@ -161,7 +161,7 @@ pub(super) fn row_hash<'a>(columns: impl Iterator<Item = &'a Column> + Clone) ->
 }
 
 /// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
         // Writing to a string does not fail.

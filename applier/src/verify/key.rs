@@ -10,31 +10,31 @@ use super::column::Column;
 
 /// A key's exact values, one for each of its columns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct KeyValue(pub(super) Vec<Bytes>);
+pub(crate) struct KeyValue(pub(crate) Vec<Bytes>);
 
 /// Part of the key space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Range {
-    pub(super) after: Option<KeyValue>,
-    pub(super) upto: Option<KeyValue>,
+pub(crate) struct Range {
+    pub(crate) after: Option<KeyValue>,
+    pub(crate) upto: Option<KeyValue>,
 }
 
 /// A unique key without NULLs, the same in both regions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(crate) struct Key {
     /// Its columns, and whether its index goes down in each.
-    pub(super) parts: Vec<(Column, bool)>,
+    pub(crate) parts: Vec<(Column, bool)>,
 }
 
 impl Key {
     /// What to select to read a key.
-    pub(super) fn select(&self) -> String {
+    pub(crate) fn select(&self) -> String {
         let parts: Vec<String> = self.parts.iter().map(|(column, _)| column.exact()).collect();
         parts.join(", ")
     }
 
     /// In the index's own order, so that nothing is sorted.
-    pub(super) fn order(&self) -> String {
+    pub(crate) fn order(&self) -> String {
         let part = |(column, down): &(Column, bool)| {
             format!("{}{}", column.quoted(), if *down { " DESC" } else { "" })
         };
@@ -42,7 +42,7 @@ impl Key {
     }
 
     /// The condition of being this key, by the column's own collation, as the index has it.
-    pub(super) fn is(&self, value: &KeyValue) -> String {
+    pub(crate) fn is(&self, value: &KeyValue) -> String {
         let part = |((column, _), value): (&(Column, bool), &Bytes)| {
             format!("{} = {}", column.quoted(), column.literal(Some(value)))
         };
@@ -51,7 +51,7 @@ impl Key {
 
     /// The condition of being in the range, in a form that the optimizer turns into index ranges; it does not do
     /// that with row values.
-    pub(super) fn within(&self, range: &Range) -> String {
+    pub(crate) fn within(&self, range: &Range) -> String {
         let after = range.after.as_ref().map(|key| self.beyond(key, false));
         let upto = range.upto.as_ref().map(|key| self.beyond(key, true));
         match (after, upto) {
@@ -79,7 +79,7 @@ impl Key {
     }
 
     /// For people: `(id=5)`.
-    pub(super) fn describe(&self, value: &KeyValue) -> Vec<(String, String)> {
+    pub(crate) fn describe(&self, value: &KeyValue) -> Vec<(String, String)> {
         let text = |column: &Column, value: &Bytes| match std::str::from_utf8(value) {
             Ok(text) if column.is_utf8() => text.to_owned(),
             _ => format!("0x{}", super::column::hex(value)),

@@ -10,9 +10,9 @@
 //!
 //! It asks over SQL alone and needs no process of Twinlog but the appliers, whose checkpoints tell what has passed.
 
-mod column;
+pub(crate) mod column;
 mod error;
-mod key;
+pub(crate) mod key;
 mod names;
 mod passing;
 mod repair;

@@ -1,0 +1,122 @@
+//! One who copies: a session at the source, a session in the target, one chunk after the other.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use wire::Connection;
+
+use super::load::Load;
+use super::ranges::ChunkId;
+use super::read::{self, Chunk};
+use super::run::{Answer, Placed, sort_key};
+use super::stamp::Stamp;
+use super::walk::Wanted;
+use super::weave::{InFlight, Told};
+use crate::Error;
+
+/// What the hands of a copy share.
+pub(crate) struct Shared {
+    pub(crate) ranges: Mutex<mpsc::Receiver<Wanted>>,
+    pub(crate) tell: mpsc::Sender<Told>,
+    pub(crate) load: Load,
+    pub(crate) in_flight: InFlight,
+    /// The target's `max_allowed_packet`, bytes.
+    pub(crate) max_packet: usize,
+    /// In the events made here.
+    pub(crate) server_id: u32,
+}
+
+/// See the [module](self).
+pub(crate) struct Hand {
+    source: Connection,
+    pub(super) target: Connection,
+    pub(super) stamp: Stamp,
+    pub(super) shared: Arc<Shared>,
+    /// The format description that the target's session has.
+    pub(super) format: Option<binlog::Event>,
+}
+
+impl Hand {
+    pub(crate) fn new(source: Connection, target: Connection, stamp: Stamp, shared: Arc<Shared>) -> Self {
+        Self { source, target, stamp, shared, format: None }
+    }
+
+    /// Copies until there is nothing more, or `stop`. What it is writing then it finishes.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                next = async { self.shared.ranges.lock().await.recv().await } => next,
+            };
+            let Some(wanted) = next else { break };
+            let read = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                read = Box::pin(self.read(&wanted)) => read?,
+            };
+            // The planner has ended; it tells why.
+            let Some((id, chunk, placed)) = read else { break };
+            Box::pin(self.write(&wanted, &chunk, &placed)).await?;
+            self.shared.in_flight.done(id);
+            let written = Told::Written { id, rows: chunk.rows, bytes: chunk.bytes };
+            if self.shared.tell.send(written).await.is_err() {
+                break;
+            }
+        }
+        self.source.close().await;
+        self.target.close().await;
+        Ok(())
+    }
+
+    /// Reads a chunk and waits for its place.
+    async fn read(&mut self, wanted: &Wanted) -> Result<Option<(ChunkId, Chunk, Box<Placed>)>, Error> {
+        let Wanted { table, range, .. } = wanted;
+        let after = sort_key(&mut self.target, table, range.after.as_ref()).await?;
+        let upto = sort_key(&mut self.target, table, range.upto.as_ref()).await?;
+        let table_index = table.index;
+        let registered = self.ask(|reply| Told::Register { table: table_index, after, upto, reply }).await;
+        let Some(id) = registered else { return Ok(None) };
+        let server_id = self.shared.server_id;
+        if table.key.is_some() {
+            let chunk = read::read(&mut self.source, table, range, server_id).await?;
+            let (before, high) = (chunk.before.clone(), chunk.high.clone());
+            let answer = self.ask(|reply| Told::Read { id, before, high, reply }).await;
+            return Ok(match answer {
+                Some(Answer::Go(placed)) => Some((id, chunk, placed)),
+                Some(Answer::Again) | None => None,
+            });
+        }
+        // Rows that nothing names can't be told from each other: the whole table is read from a state that the stream
+        // did not touch while it was opened.
+        loop {
+            let marks = read::open_snapshot(&mut self.source).await?;
+            let (before, high) = marks.clone();
+            let answer = self.ask(|reply| Told::Read { id, before, high, reply }).await;
+            let placed = match answer {
+                Some(Answer::Go(placed)) => Some(placed),
+                Some(Answer::Again) => None,
+                None => return Ok(None),
+            };
+            let chunk = match placed {
+                Some(placed) => {
+                    let chunk = read::read_whole(&mut self.source, table, marks, server_id).await?;
+                    Some((id, chunk, placed))
+                }
+                None => None,
+            };
+            self.source.execute("COMMIT").await.map_err(Error::source("closing a snapshot"))?;
+            if chunk.is_some() {
+                return Ok(chunk);
+            }
+        }
+    }
+
+    /// Asks the planner; `None` when it has ended.
+    async fn ask<T>(&mut self, told: impl FnOnce(oneshot::Sender<T>) -> Told) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.tell.send(told(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,54 @@
+//! The initial copy of data, while applications write at the source and in the target.
+//!
+//! ```text
+//! walk ──ranges of keys──▶ hands: read at the source ─ wait for the place in the stream ─ write into the target
+//!                              │ before      │ after                ▲
+//!                              ▼             ▼                      │
+//! stream ──transactions──▶ weave (in the planner) ─────────────▶ applier
+//! ```
+//! A **chunk** is a range of a table's key, read in one statement, which sees one state of the table. What that state
+//! holds lies between two marks: what the source had executed before the read, and what it had executed or owned
+//! after it (a commit shows its rows before its GTID is executed, but it owns it by then). The chunk's **place** is
+//! where the stream has passed the second mark: there it stands for the range as it is at that place, once each key that
+//! the stream touched between the marks has its row from the stream instead. Before its place, changes to its keys
+//! are passed over, for the chunk brings them; behind it they are applied strictly.
+//!
+//! Rows are written as row events, like those of the stream: exact for every type, and no trigger fires. Rows, the stamp
+//! and a row of `<meta schema>.load` that tells the range commit in one transaction (**promises 2 and 4**), and the
+//! checkpoint has passed the chunk's place before. So whatever is killed, the copy goes on with what is not in that table.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `table.rs` | the source's tables: columns, key, estimates |
+//! | `value.rs`, `json.rs` | a value's text as it stands in a row image |
+//! | `order.rs` | keys in the order of their index, as bytes |
+//! | `ranges.rs` | which part of a table is copied; pure |
+//! | `touched.rs` | what the stream said of a chunk's keys between its marks |
+//! | `weave.rs` | a transaction of the stream held against what is copied |
+//! | `walk.rs`, `throttle.rs` | the ranges, no faster than the servers bear |
+//! | `read.rs` | a chunk, and its marks |
+//! | `hand.rs`, `write.rs`, `stamp.rs` | one who reads and writes chunks, several side by side |
+//! | `load.rs` | the table `load`: how far the copy is |
+
+mod config;
+mod hand;
+mod json;
+mod load;
+mod order;
+mod ranges;
+mod read;
+mod run;
+mod stamp;
+mod table;
+mod throttle;
+mod touched;
+mod value;
+mod walk;
+mod weave;
+mod write;
+
+pub use config::{Existing, Initial, Load};
+pub(crate) use load::{COLUMNS as LOAD_COLUMNS, TABLE as LOAD_TABLE, begin};
+pub(crate) use ranges::ChunkId;
+pub(crate) use run::{Copy, Place, Placed, Places, prepare};
+pub(crate) use weave::{InFlight, Told, Weaver};

@@ -1,0 +1,137 @@
+//! A chunk, read at the source, with the marks between which its state lies.
+
+use std::time::Duration;
+
+use binlog::row::{NO_FOREIGN_KEY_CHECKS, RowsWriter};
+use binlog::{Event, GtidSet};
+use wire::Connection;
+
+use super::table::SourceTable;
+use super::value;
+use crate::conflict::owned;
+use crate::verify::key::Range;
+use crate::{Error, sql};
+
+/// Between two looks at transactions that are about to commit.
+const LOOK: Duration = Duration::from_millis(2);
+/// Bytes of a table without a key, which is copied as one chunk.
+const MOST_BYTES_UNKEYED: usize = 256 << 20;
+
+/// A chunk.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// All of this the read has seen.
+    pub(crate) before: GtidSet,
+    /// And nothing but this.
+    pub(crate) high: GtidSet,
+    /// Table map and row events; nothing without rows.
+    pub(crate) events: Vec<Event>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Reads a range of a table's key.
+pub(crate) async fn read(
+    source: &mut Connection,
+    table: &SourceTable,
+    range: &Range,
+    server_id: u32,
+) -> Result<Chunk, Error> {
+    let before = executed(source).await?;
+    let condition = match &table.key {
+        Some(key) => format!(" WHERE {} ORDER BY {}", key.key.within(range), key.key.order()),
+        None => String::new(),
+    };
+    let (events, rows, bytes) = rows_of(source, table, &condition, server_id).await?;
+    let high = seen_at_most(source).await?;
+    Ok(Chunk { before, high, events, rows, bytes })
+}
+
+/// Opens a state of the database that stays, and gives its marks: all it has seen, and all it may have. Ended by `COMMIT`.
+pub(crate) async fn open_snapshot(source: &mut Connection) -> Result<(GtidSet, GtidSet), Error> {
+    let before = executed(source).await?;
+    let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+    source.execute(begin).await.map_err(Error::source("opening a snapshot"))?;
+    Ok((before, seen_at_most(source).await?))
+}
+
+/// Reads the whole table from a snapshot that is open.
+pub(crate) async fn read_whole(
+    source: &mut Connection,
+    table: &SourceTable,
+    (before, high): (GtidSet, GtidSet),
+    server_id: u32,
+) -> Result<Chunk, Error> {
+    let (events, rows, bytes) = rows_of(source, table, "", server_id).await?;
+    Ok(Chunk { before, high, events, rows, bytes })
+}
+
+async fn rows_of(
+    source: &mut Connection,
+    table: &SourceTable,
+    condition: &str,
+    server_id: u32,
+) -> Result<(Vec<Event>, u64, u64), Error> {
+    let failed = Error::source("reading rows to copy");
+    let query = format!("{}{condition}", table.select());
+    let mut found = source.query_stream(query).await.map_err(&failed)?;
+    let mut writer = RowsWriter::new(&table.map, server_id, NO_FOREIGN_KEY_CHECKS);
+    let (mut image, mut room) = (Vec::new(), Vec::new());
+    let (mut rows, mut bytes) = (0, 0);
+    while let Some(row) = found.next().await.map_err(&failed)? {
+        image.clear();
+        value::put_row(&table.map.columns, &row, &mut room, &mut image).map_err(|column| Error::Copy {
+            table: table.name(),
+            what: format!("a value of column {} is not understood", sql::name(&table.selected[column].name)),
+            remedy: "leave the table out of [sync] tables, or copy it by other means with initial = \"none\""
+                .into(),
+        })?;
+        writer.push(&image);
+        rows += 1;
+        bytes += image.len();
+        if table.key.is_none() && bytes > MOST_BYTES_UNKEYED {
+            return Err(Error::Copy {
+                table: table.name(),
+                what: format!("it has no key, and more than {} MiB of rows", MOST_BYTES_UNKEYED >> 20),
+                remedy: "give it a primary key: without one a table is copied in one piece".into(),
+            });
+        }
+    }
+    Ok((writer.finish(), rows, bytes as u64))
+}
+
+async fn executed(source: &mut Connection) -> Result<GtidSet, Error> {
+    let failed = Error::source("asking what it has executed");
+    let rows = source.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
+    let text = rows.single_text().map_err(&failed)?;
+    text.parse().map_err(|_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") }))
+}
+
+/// All that a read before this may have seen. A GTID that is owned may yet be given up, and would then never come: so
+/// each is watched until it is executed, or gone.
+async fn seen_at_most(source: &mut Connection) -> Result<GtidSet, Error> {
+    let failed = Error::source("asking what it has executed");
+    let malformed = || failed(wire::Error::Invalid { what: "not a GTID set".into() });
+    let mut open: Option<GtidSet> = None;
+    let mut high = GtidSet::new();
+    loop {
+        let answer = source.query_rows(owned::QUESTION).await.map_err(&failed)?;
+        let (owned, executed) = owned::read_both(&answer).ok_or_else(malformed)?;
+        let watched = match open {
+            None => {
+                high = executed.clone();
+                owned.minus(&executed)
+            }
+            Some(open) => {
+                high.union_with(&open.intersection(&executed));
+                // Neither executed nor owned any more: it was rolled back.
+                open.minus(&executed).intersection(&owned)
+            }
+        };
+        if watched.is_empty() {
+            return Ok(high);
+        }
+        open = Some(watched);
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,290 @@
+//! The copy of a link, from what is found at its begin to the last chunk.
+
+use std::sync::Arc;
+
+use binlog::{Event, GtidSet};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wire::Connection;
+
+use super::hand::{Hand, Shared};
+use super::load::{Load, TableState};
+use super::order::{KeyShape, SortKey};
+use super::ranges::{Part, Ranges};
+use super::stamp::Stamp;
+use super::table::{self, SourceTable};
+use super::throttle::Throttle;
+use super::touched::Touched;
+use super::value;
+use super::walk;
+use super::weave::{Copied, Weaver};
+use crate::catalog::TargetTable;
+use crate::collations::Collations;
+use crate::config::Config;
+use crate::filter::Filter;
+use crate::mark::Mark;
+use crate::origin::LinkKey;
+use crate::progress::Progress;
+use crate::status::TableLoad;
+use crate::verify::key::KeyValue;
+use crate::{Error, Existing, sql, target};
+
+/// What a chunk is told when it has its place, or has not.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Go(Box<Placed>),
+    /// Its table has no key, and was touched: a new snapshot is needed.
+    Again,
+}
+
+/// A chunk's place in the stream.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) touched: Touched,
+    pub(crate) target: Arc<TargetTable>,
+    /// How the target is told to read row events.
+    pub(crate) format: Event,
+    /// What of the source is applied there.
+    pub(crate) applied: GtidSet,
+    pub(crate) mark: Mark,
+}
+
+/// A chunk on its way to the one who applies, who sends it on once all before it is committed.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) placed: Box<Placed>,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+impl Place {
+    /// All before it is committed.
+    pub(crate) fn go(mut self, applied: &GtidSet, mark: &Mark) {
+        self.placed.applied.union_with(applied);
+        self.placed.mark = mark.clone();
+        // Who copies has ended otherwise; it tells why.
+        _ = self.reply.send(Answer::Go(self.placed));
+    }
+}
+
+/// A copy that is ready to run beside the link's other tasks.
+pub(crate) struct Copy {
+    source: Connection,
+    tables: Vec<(Arc<SourceTable>, TableState)>,
+    hands: Vec<Hand>,
+    wanted: mpsc::Sender<walk::Wanted>,
+    limits: super::config::Load,
+    progress: Progress,
+}
+
+/// Where the copy of a link reads and writes.
+pub(crate) struct Places<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) schema: &'a str,
+    pub(crate) link: &'a LinkKey,
+    pub(crate) filter: &'a Filter,
+    pub(crate) collations: &'a Collations,
+    pub(crate) max_packet: usize,
+    pub(crate) applied: &'a GtidSet,
+    pub(crate) progress: &'a Progress,
+}
+
+/// What is to be copied, if the link's copy has begun and not ended. `connection` is the link's session in the target.
+///
+/// # Errors
+///
+/// A table that is missing in the target, or holds rows although `existing` is `error`, is named.
+pub(crate) async fn prepare(
+    connection: &mut Connection,
+    places: Places<'_>,
+) -> Result<Option<(Copy, Weaver)>, Error> {
+    let Places { config, schema, link, progress, .. } = places;
+    let load = Load::new(schema, link);
+    if !load.is_copying(connection).await? {
+        return Ok(None);
+    }
+    let mut source = table::connect(&config.source_servers).await?;
+    let found = table::list(&mut source, places.filter, places.collations).await?;
+    let mut notes = Vec::new();
+    let (mut tables, mut copied) = (Vec::new(), Vec::new());
+    for table in found {
+        let state = match load.state_of(connection, &table).await? {
+            Some(state) => state,
+            None => {
+                check_target(connection, &table, config.load.existing).await?;
+                notes.push(load.begin_table(&table));
+                TableState::default()
+            }
+        };
+        let table = Arc::new(table);
+        copied.push(resume(connection, &table, &state).await?);
+        tables.push((table, state));
+    }
+    if tables.iter().all(|(_, state)| state.done) {
+        notes.push(load.end());
+    }
+    let mut stamps = Stamp::take(connection, schema, link, config.load.threads).await?;
+    if let Some(stamp) = stamps.first_mut().filter(|_| !notes.is_empty()) {
+        note(connection, stamp, places.applied, &notes).await?;
+    }
+    if tables.iter().all(|(_, state)| state.done) {
+        return Ok(None);
+    }
+    progress.copies(copied.iter().map(as_status).collect());
+    let (tell, told) = mpsc::channel(config.load.threads * 2);
+    let weaver = Weaver::new(copied, places.applied.clone(), told, load.clone(), progress.clone());
+    let (wanted, ranges) = mpsc::channel(1);
+    let shared = Arc::new(Shared {
+        ranges: Mutex::new(ranges),
+        tell,
+        load,
+        in_flight: weaver.in_flight(),
+        max_packet: places.max_packet,
+        server_id: config.server_id,
+    });
+    let mut hands = Vec::with_capacity(stamps.len());
+    for stamp in stamps {
+        let from = table::connect(&config.source_servers).await?;
+        let mut to = target::connect(&config.targets).await?;
+        target::prepare(&mut to).await?;
+        hands.push(Hand::new(from, to, stamp, shared.clone()));
+    }
+    let limits = config.load.clone();
+    Ok(Some((Copy { source, tables, hands, wanted, limits, progress: progress.clone() }, weaver)))
+}
+
+/// Writes notes down in a transaction of their own, stamped like the copy's.
+async fn note(
+    connection: &mut Connection,
+    stamp: &mut Stamp,
+    applied: &GtidSet,
+    notes: &[String],
+) -> Result<(), Error> {
+    let failed = Error::target("noting how far the copy is");
+    let fence = stamp.statement(applied, &Mark::default());
+    let begin = ["BEGIN", fence.as_str()].into_iter();
+    for statement in begin.chain(notes.iter().map(String::as_str)).chain(["COMMIT"]) {
+        connection.execute(statement).await.map_err(&failed)?;
+    }
+    stamp.committed();
+    Ok(())
+}
+
+/// Is the table there, and may rows be put into it?
+async fn check_target(
+    connection: &mut Connection,
+    table: &SourceTable,
+    existing: Existing,
+) -> Result<(), Error> {
+    let (database, name) = (&table.map.database, &table.map.table);
+    let query = format!("SELECT 1 FROM {} LIMIT 1", sql::table(database, name));
+    let rows = match connection.query_rows(query).await {
+        Ok(rows) => rows,
+        Err(error) if matches!(error.code(), Some(1146 | 1049)) => {
+            return Err(Error::Copy {
+                table: table.name(),
+                what: format!("the target has no table {database}.{name}"),
+                remedy: "create it there, or let the link do it with initial = \"structure+data\"".into(),
+            });
+        }
+        Err(error) => return Err(Error::target("looking into a table")(error)),
+    };
+    if rows.rows.is_empty() || existing == Existing::Keep {
+        return Ok(());
+    }
+    Err(Error::Copy {
+        table: table.name(),
+        what: format!("{database}.{name} in the target holds rows already, and existing = \"error\""),
+        remedy:
+            "empty it, or set existing = \"keep\" to have copied rows meet them by the link's on_conflict"
+                .into(),
+    })
+}
+
+/// The pieces of a table that are copied.
+async fn resume(
+    connection: &mut Connection,
+    table: &Arc<SourceTable>,
+    state: &TableState,
+) -> Result<Copied, Error> {
+    let shape = table.key.as_ref().map(|key| key.shape.clone());
+    let mut ranges = Ranges::new(shape);
+    if state.done {
+        ranges.add(None, None, Part::Done);
+    }
+    for chunk in state.chunks.iter().filter(|_| !state.done) {
+        let after = sort_key(connection, table, chunk.range.after.as_ref()).await?;
+        let upto = sort_key(connection, table, chunk.range.upto.as_ref()).await?;
+        ranges.add(after, upto, Part::Done);
+    }
+    let (rows, bytes) = (state.rows, state.bytes);
+    Ok(Copied { source: table.clone(), ranges, done: state.done, rows, bytes })
+}
+
+/// A range's end, turned and weighed.
+pub(crate) async fn sort_key(
+    connection: &mut Connection,
+    table: &SourceTable,
+    value: Option<&KeyValue>,
+) -> Result<Option<SortKey>, Error> {
+    let (Some(key), Some(KeyValue(values))) = (&table.key, value) else { return Ok(None) };
+    let not_a_key = || Error::Copy {
+        table: table.name(),
+        what: "the end of a chunk is no value of its key".into(),
+        remedy: "was the key altered while the table was copied? Begin anew with twinlog link reset".into(),
+    };
+    let KeyShape { parts } = &key.shape;
+    let mut turned = SortKey::with_capacity(parts.len());
+    for (part, text) in parts.iter().zip(values) {
+        let mut room = Vec::new();
+        let value = value::parse(&part.column, text, &mut room);
+        turned.push(value.and_then(|value| part.turn(&value)).ok_or_else(not_a_key)?);
+    }
+    if turned.len() != parts.len() {
+        return Err(not_a_key());
+    }
+    let mut one = [turned];
+    if key.shape.has_texts() {
+        key.shape.weigh(connection, &mut one).await?;
+    }
+    let [turned] = one;
+    Ok(Some(turned))
+}
+
+fn as_status(copied: &Copied) -> TableLoad {
+    TableLoad {
+        table: copied.source.name(),
+        state: if copied.done { "done" } else { "waiting" }.into(),
+        rows_done: copied.rows,
+        rows_estimated: copied.source.rows.max(copied.rows),
+        bytes_done: copied.bytes,
+        bytes_estimated: copied.source.bytes.max(copied.bytes),
+    }
+}
+
+impl Copy {
+    /// Copies until all is written, then waits for `stop`, like the link's other tasks. On `stop` each hand finishes the
+    /// chunk that it is writing.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let Self { source, tables, hands, wanted, limits, progress } = self;
+        let mut tasks = JoinSet::new();
+        let throttle = Throttle::new(limits.clone(), progress);
+        let walking = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = walking.cancelled() => Ok(()),
+                walked = Box::pin(walk::walk(source, tables, &limits, throttle, wanted)) => walked,
+            }
+        });
+        for hand in hands {
+            tasks.spawn(hand.run(stop.clone()));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            // An error ends the others too: they are dropped with the set.
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        }
+        stop.cancelled().await;
+        Ok(())
+    }
+}

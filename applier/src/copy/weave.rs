@@ -1,0 +1,414 @@
+//! A transaction of the stream, held against what is copied: what of it is applied, what its chunks bring, and behind
+//! which chunks it has to stand.
+//!
+//! Owned by the planner, so that a chunk's place is a place in the stream and nothing happens in between.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use binlog::row::{NO_FOREIGN_KEY_CHECKS, RawRow, RowChange, RowsEvent, STATEMENT_END, TableMap};
+use binlog::{Event, EventError, EventKind, Gtid, GtidSet};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::Connection;
+
+use super::load::Load;
+use super::order::SortKey;
+use super::ranges::{ChunkId, Part, Ranges};
+use super::run::Answer;
+use super::table::SourceTable;
+use super::touched::{Left, Touched};
+use crate::Error;
+use crate::progress::Progress;
+
+/// What those who copy tell.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// This range is about to be read: from now on what the stream says of it is noted.
+    Register { table: usize, after: Option<SortKey>, upto: Option<SortKey>, reply: oneshot::Sender<ChunkId> },
+    /// It is read: all of `before` and nothing beyond `high` is in it.
+    Read { id: ChunkId, before: GtidSet, high: GtidSet, reply: oneshot::Sender<Answer> },
+    /// It is committed in the target.
+    Written { id: ChunkId, rows: u64, bytes: u64 },
+}
+
+/// A chunk that has its place here.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) table: Arc<SourceTable>,
+    pub(crate) touched: Touched,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+/// A table map of a transaction; with its table, where that is not copied yet.
+type Mapped<'a> = (&'a Event, Option<(usize, TableMap)>);
+
+/// What of a transaction is applied.
+#[derive(Debug, Default)]
+pub(crate) struct Woven {
+    pub(crate) events: Vec<Event>,
+    /// Chunks that must be committed before.
+    pub(crate) behind: Vec<ChunkId>,
+}
+
+/// Chunks that have their place and are not yet committed. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight(Arc<(Mutex<BTreeSet<ChunkId>>, watch::Sender<()>)>);
+
+impl InFlight {
+    fn new() -> Self {
+        Self(Arc::new((Mutex::default(), watch::Sender::new(()))))
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut BTreeSet<ChunkId>) -> T) -> T {
+        change(&mut self.0.0.lock().expect("nothing panics while it is held"))
+    }
+
+    fn insert(&self, id: ChunkId) {
+        self.with(|ids| ids.insert(id));
+    }
+
+    /// The chunk is committed.
+    pub(crate) fn done(&self, id: ChunkId) {
+        self.with(|ids| ids.remove(&id));
+        self.0.1.send_replace(());
+    }
+
+    /// Is any of these in flight?
+    pub(crate) fn has_any(&self, ids: &[ChunkId]) -> bool {
+        self.with(|held| ids.iter().any(|id| held.contains(id)))
+    }
+
+    /// Waits until none of these is in flight. Cancellation safe.
+    pub(crate) async fn passes(&self, ids: &[ChunkId]) {
+        let mut moved = self.0.1.subscribe();
+        while self.has_any(ids) {
+            if moved.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until nothing is in flight. Cancellation safe.
+    pub(crate) async fn empties(&self) {
+        let mut moved = self.0.1.subscribe();
+        while self.with(|ids| !ids.is_empty()) {
+            if moved.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// A table that is copied.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    pub(crate) source: Arc<SourceTable>,
+    pub(crate) ranges: Ranges,
+    pub(crate) done: bool,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    table: usize,
+    touched: Touched,
+    /// The mark behind which it stands, once it is read.
+    read: Option<(GtidSet, oneshot::Sender<Answer>)>,
+}
+
+/// See the [module](self).
+pub(crate) struct Weaver {
+    tables: Vec<Copied>,
+    by_name: HashMap<(String, String), usize>,
+    /// What of the source's log the stream has passed.
+    passed: GtidSet,
+    chunks: HashMap<ChunkId, Open>,
+    next: ChunkId,
+    told: mpsc::Receiver<Told>,
+    in_flight: InFlight,
+    load: Load,
+    progress: Progress,
+}
+
+impl Weaver {
+    pub(crate) fn new(
+        tables: Vec<Copied>,
+        passed: GtidSet,
+        told: mpsc::Receiver<Told>,
+        load: Load,
+        progress: Progress,
+    ) -> Self {
+        let name = |copied: &Copied| (copied.source.map.database.clone(), copied.source.map.table.clone());
+        let by_name = tables.iter().enumerate().map(|(i, copied)| (name(copied), i)).collect();
+        let in_flight = InFlight::new();
+        Self { tables, by_name, passed, chunks: HashMap::new(), next: 1, told, in_flight, load, progress }
+    }
+
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.in_flight.clone()
+    }
+
+    /// What is told next. Cancellation safe.
+    pub(crate) async fn listen(&mut self) -> Told {
+        match self.told.recv().await {
+            Some(told) => told,
+            // Those who copy have ended; they tell why.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what was told; gives statements that note the progress, if there is something to note.
+    pub(crate) fn take(&mut self, told: Told) -> Vec<String> {
+        match told {
+            Told::Register { table, after, upto, reply } => {
+                let id = self.next;
+                self.next += 1;
+                self.tables[table].ranges.add(after, upto, Part::Reading(id));
+                self.chunks.insert(id, Open { table, touched: Touched::default(), read: None });
+                // Who asked has ended otherwise; it tells why.
+                _ = reply.send(id);
+                Vec::new()
+            }
+            Told::Read { id, before, high, reply } => {
+                if let Some(open) = self.chunks.get_mut(&id) {
+                    open.touched.forget_seen(&before);
+                    open.read = Some((high, reply));
+                }
+                Vec::new()
+            }
+            Told::Written { id, rows, bytes } => self.written(id, rows, bytes),
+        }
+    }
+
+    fn written(&mut self, id: ChunkId, rows: u64, bytes: u64) -> Vec<String> {
+        let of_chunk = |copied: &&mut Copied| copied.ranges.has(id);
+        let Some(copied) = self.tables.iter_mut().find(of_chunk) else { return Vec::new() };
+        copied.ranges.move_on(id, Part::Done);
+        copied.rows += rows;
+        copied.bytes += bytes;
+        copied.done = copied.ranges.is_complete();
+        self.progress.copied(copied.source.index, rows, bytes, copied.done);
+        if !copied.done {
+            return Vec::new();
+        }
+        tracing::info!(table = copied.source.name(), rows = copied.rows, "table copied");
+        let mut notes: Vec<String> = self.load.end_table(&copied.source, copied.rows, copied.bytes).into();
+        if self.is_complete() {
+            notes.push(self.load.end());
+        }
+        notes
+    }
+
+    /// Is everything copied?
+    pub(crate) fn is_complete(&self) -> bool {
+        self.tables.iter().all(|copied| copied.done)
+    }
+
+    /// The stream has passed this transaction.
+    pub(crate) fn pass(&mut self, gtid: &Gtid) {
+        self.passed.insert(gtid);
+    }
+
+    /// Chunks whose place is here. A table without a key whose rows were touched has none yet: it is read again.
+    pub(crate) fn ready(&mut self) -> Vec<Ready> {
+        let passed = &self.passed;
+        let is_ready = |open: &Open| open.read.as_ref().is_some_and(|(high, _)| passed.contains_all(high));
+        let mut ids: Vec<ChunkId> =
+            self.chunks.iter().filter(|(_, open)| is_ready(open)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        let mut ready = Vec::new();
+        for id in ids {
+            let Some(open) = self.chunks.get_mut(&id) else { continue };
+            let Some((_, reply)) = open.read.take() else { continue };
+            let copied = &mut self.tables[open.table];
+            if copied.ranges.shape().is_none() && !open.touched.is_empty() {
+                open.touched = Touched::default();
+                _ = reply.send(Answer::Again);
+                continue;
+            }
+            copied.ranges.move_on(id, Part::Placed(id));
+            let touched = std::mem::take(&mut open.touched);
+            ready.push(Ready { table: copied.source.clone(), touched, reply });
+            self.chunks.remove(&id);
+            self.in_flight.insert(id);
+        }
+        ready
+    }
+
+    /// Holds a transaction's rows against what is copied. `session` weighs texts.
+    ///
+    /// Foreign keys are not looked at while anything is copied: a row's parent may come with a later chunk. The source has
+    /// looked at them, and what they cascade to is in its log.
+    pub(crate) async fn weave(
+        &mut self,
+        gtid: &Gtid,
+        events: &[Event],
+        session: &mut Connection,
+    ) -> Result<Woven, Error> {
+        let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
+        let mut woven = Woven::default();
+        let mut behind = BTreeSet::new();
+        let mut maps: HashMap<u64, Mapped<'_>> = HashMap::new();
+        for event in events {
+            let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+            if event.kind() == EventKind::TableMap {
+                let (database, table) = TableMap::names_of(event).map_err(malformed)?;
+                let index = self.by_name.get(&(database.to_owned(), table.to_owned())).copied();
+                let copied = match index.filter(|i| !self.tables[*i].done) {
+                    Some(index) => Some((index, TableMap::parse(event).map_err(malformed)?)),
+                    None => None,
+                };
+                maps.insert(id, (event, copied));
+                continue;
+            }
+            let Some((map_event, copied)) = maps.get(&id) else { continue };
+            let flagged = |event: &Event| RowsEvent::with_flags(event, STATEMENT_END | NO_FOREIGN_KEY_CHECKS);
+            let Some((table, map)) = copied else {
+                woven.events.extend([(*map_event).clone(), flagged(event)]);
+                continue;
+            };
+            let rows = RowsEvent::parse(event, map).map_err(malformed)?;
+            let changes: Vec<RowChange<'_>> = rows.changes().collect::<Result<_, _>>().map_err(malformed)?;
+            let keys = self.keys(*table, &changes, session).await?;
+            let mut fates = Vec::with_capacity(changes.len());
+            for (i, pair) in keys.iter().enumerate() {
+                let fate = self.fate(*table, pair, &mut behind);
+                fates.push((i, fate));
+            }
+            if fates
+                .iter()
+                .all(|(_, fate)| matches!(fate, [Half::Applied, _] | [_, Half::Applied]) && !is_torn(fate))
+            {
+                woven.events.extend([(*map_event).clone(), flagged(event)]);
+                continue;
+            }
+            for ((i, fate), one) in fates.into_iter().zip(rows.split().map_err(malformed)?) {
+                for kept in self.one_row(gtid, fate, &keys[i], &one, map_event, map).map_err(malformed)? {
+                    woven.events.extend([(*map_event).clone(), flagged(&kept)]);
+                }
+            }
+        }
+        woven.behind = behind.into_iter().collect();
+        Ok(woven)
+    }
+
+    /// The keys of changes before and after, weighed.
+    async fn keys(
+        &self,
+        table: usize,
+        changes: &[RowChange<'_>],
+        session: &mut Connection,
+    ) -> Result<Vec<[Option<SortKey>; 2]>, Error> {
+        let Some(shape) = self.tables[table].ranges.shape() else {
+            // Rows that nothing names belong to the whole.
+            let whole = |image: bool| image.then(SortKey::new);
+            return Ok(changes
+                .iter()
+                .map(|c| [whole(c.before.is_some()), whole(c.after.is_some())])
+                .collect());
+        };
+        let lacking = || Error::Copy {
+            table: self.tables[table].source.name(),
+            what: "a change at the source does not tell its key".into(),
+            remedy: "SET GLOBAL binlog_row_image = FULL at the source".into(),
+        };
+        let mut keys = Vec::with_capacity(changes.len());
+        let mut flat = Vec::new();
+        for change in changes {
+            let mut at = [None, None];
+            for (at, image) in at.iter_mut().zip([&change.before, &change.after]) {
+                let Some(image) = image else { continue };
+                *at = Some(flat.len());
+                flat.push(shape.of(image).ok_or_else(lacking)?);
+            }
+            keys.push(at);
+        }
+        if shape.has_texts() {
+            shape.weigh(session, &mut flat).await?;
+        }
+        Ok(keys.into_iter().map(|pair| pair.map(|at| at.map(|i| flat[i].clone()))).collect())
+    }
+
+    /// What becomes of a change before and after: by where its keys belong.
+    fn fate(&self, table: usize, keys: &[Option<SortKey>; 2], behind: &mut BTreeSet<ChunkId>) -> [Half; 2] {
+        let ranges = &self.tables[table].ranges;
+        [&keys[0], &keys[1]].map(|key| {
+            let Some(key) = key else { return Half::None };
+            match ranges.part_of(Some(key)) {
+                Part::NotYet => Half::Passed,
+                Part::Reading(id) => Half::Noted(id),
+                Part::Placed(id) => {
+                    behind.insert(id);
+                    Half::Applied
+                }
+                Part::Done => Half::Applied,
+            }
+        })
+    }
+
+    /// The events by which one row's change is applied, as far as it is; the rest is noted or passed over.
+    fn one_row(
+        &mut self,
+        gtid: &Gtid,
+        fate: [Half; 2],
+        keys: &[Option<SortKey>; 2],
+        one: &Event,
+        map_event: &Event,
+        map: &TableMap,
+    ) -> Result<Vec<Event>, EventError> {
+        let mut note = |id: ChunkId, key: &Option<SortKey>, left: Left| {
+            if let (Some(open), Some(key)) = (self.chunks.get_mut(&id), key) {
+                open.touched.note(key.clone(), gtid.clone(), left);
+            }
+        };
+        let [before, after] = fate;
+        if let Half::Noted(id) = before
+            && (keys[0] != keys[1] || after == Half::None)
+        {
+            note(id, &keys[0], Left::Absent);
+        }
+        if let Half::Noted(id) = after {
+            note(id, &keys[1], Left::after(one, map_event, map)?);
+        }
+        let is_live = |half: Half| half == Half::Applied;
+        Ok(match (before, after) {
+            (Half::None, half) | (half, Half::None) => {
+                if is_live(half) {
+                    vec![one.clone()]
+                } else {
+                    Vec::new()
+                }
+            }
+            (before, after) if is_live(before) && is_live(after) => vec![one.clone()],
+            (before, after) => {
+                let raw = RawRow::of(one, map)?;
+                match (is_live(before), is_live(after), raw.before, raw.after) {
+                    (true, _, Some(old), _) => vec![RawRow::delete(one, map, &old)],
+                    (_, true, _, Some(new)) => vec![RawRow::insert(one, map, &new)],
+                    // Told by what changed inside a JSON document: the row before is put there first.
+                    (_, true, Some(old), None) => vec![RawRow::insert(one, map, &old), one.clone()],
+                    _ => Vec::new(),
+                }
+            }
+        })
+    }
+}
+
+/// What becomes of one side of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    /// There is none.
+    None,
+    Applied,
+    /// Its chunk brings it, read later.
+    Passed,
+    /// Its chunk is being read.
+    Noted(ChunkId),
+}
+
+/// Is a row moved between what is copied and what is not?
+fn is_torn(fate: &[Half; 2]) -> bool {
+    let [before, after] = fate;
+    *before != Half::None && *after != Half::None && (*before == Half::Applied) != (*after == Half::Applied)
+}

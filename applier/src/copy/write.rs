@@ -1,0 +1,176 @@
+//! A chunk, written into the target: stamp, progress and rows in one transaction.
+
+use std::time::Duration;
+
+use binlog::Event;
+use wire::{Answer, GroupError, ServerError};
+
+use super::hand::Hand;
+use super::read::Chunk;
+use super::run::Placed;
+use super::touched::rows_of;
+use super::walk::Wanted;
+use crate::catalog::definition_in;
+use crate::group::binlog_statements;
+use crate::{Error, sql, target};
+
+/// How often a chunk is tried while other sessions hold its locks.
+const ATTEMPTS: u32 = 20;
+/// Most bytes of row events in one `BINLOG` statement.
+const MAX_EVENT_BYTES: usize = 4 << 20;
+
+/// How an attempt failed. It is rolled back, or its connection is gone.
+enum Failure {
+    Refused(ServerError),
+    Fatal(Error),
+}
+
+impl Hand {
+    /// Writes a chunk at its place.
+    pub(super) async fn write(
+        &mut self,
+        wanted: &Wanted,
+        chunk: &Chunk,
+        placed: &Placed,
+    ) -> Result<(), Error> {
+        if self.format.as_ref() != Some(&placed.format) {
+            target::describe_format(&mut self.target, &placed.format).await?;
+            self.format = Some(placed.format.clone());
+        }
+        let completed;
+        let events = if placed.touched.is_empty() {
+            &chunk.events
+        } else {
+            completed = self.complete(wanted, chunk, placed).await?;
+            &completed
+        };
+        self.check_sizes(wanted, events)?;
+        let mut attempt = 0;
+        loop {
+            match self.attempt(wanted, chunk, placed, events).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Refused(source)) if matches!(source.code, 1205 | 1213) => {
+                    attempt += 1;
+                    if attempt == ATTEMPTS {
+                        return Err(refused(wanted, source));
+                    }
+                    let wait = Duration::from_millis(rand::random_range(5..50) * u64::from(attempt));
+                    tokio::time::sleep(wait).await;
+                }
+                Err(Failure::Refused(source)) => return Err(refused(wanted, source)),
+                Err(Failure::Fatal(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The chunk as it stands at its place: rows that the stream touched as the stream left them.
+    async fn complete(
+        &mut self,
+        wanted: &Wanted,
+        chunk: &Chunk,
+        placed: &Placed,
+    ) -> Result<Vec<Event>, Error> {
+        let table = &wanted.table;
+        let Some(key) = &table.key else { return Ok(chunk.events.clone()) };
+        let malformed = |source| Error::Event { gtid: "of the initial copy".into(), source };
+        let (mut keys, images) = rows_of(&chunk.events, &table.map, &key.shape).map_err(malformed)?;
+        if key.shape.has_texts() {
+            key.shape.weigh(&mut self.target, &mut keys).await?;
+        }
+        let untouched = keys.iter().zip(&images).filter(|(key, _)| !placed.touched.has(key));
+        let rows = untouched.map(|(_, image)| image.as_slice());
+        Ok(placed.touched.complete(&table.map, self.shared.server_id, rows))
+    }
+
+    /// A row that no statement can carry would make the server end the connection.
+    fn check_sizes(&self, wanted: &Wanted, events: &[Event]) -> Result<(), Error> {
+        let limit = self.largest_event();
+        match events.iter().map(|event| event.bytes().len()).find(|bytes| *bytes > limit) {
+            None => Ok(()),
+            Some(bytes) => Err(Error::Copy {
+                table: wanted.table.name(),
+                what: format!(
+                    "a row of {bytes} bytes is larger than the target's max_allowed_packet lets through ({limit} bytes)"
+                ),
+                remedy: format!(
+                    "SET PERSIST max_allowed_packet = {} in the target, at least, then start the link again",
+                    (bytes / 3 * 4 + (1 << 20)).next_multiple_of(1024)
+                ),
+            }),
+        }
+    }
+
+    /// Base64 makes four bytes of three; the rest of the packet is the statement around it.
+    fn largest_event(&self) -> usize {
+        self.shared.max_packet.saturating_sub(1 << 16) / 4 * 3
+    }
+
+    /// One attempt: rows, stamp and progress are committed, or nothing.
+    async fn attempt(
+        &mut self,
+        wanted: &Wanted,
+        chunk: &Chunk,
+        placed: &Placed,
+        events: &[Event],
+    ) -> Result<(), Failure> {
+        let fence = self.stamp.statement(&placed.applied, &placed.mark);
+        let progress =
+            self.shared.load.chunk(&wanted.table, wanted.number, &wanted.range, chunk.rows, chunk.bytes);
+        let table = &placed.target;
+        let definition = format!("SHOW CREATE TABLE {}", sql::table(&table.database, &table.table));
+        let begun = self.run_all(&[b"BEGIN", fence.as_bytes(), progress.as_bytes()]).await?;
+        if !matches!(begun.get(1), Some(Answer::Ok(ok)) if ok.affected_rows == 1) {
+            self.rollback().await?;
+            return Err(Failure::Fatal(Error::Fenced { link: self.shared.load.link_text().into() }));
+        }
+        let malformed = |source| Failure::Fatal(Error::Event { gtid: "of the initial copy".into(), source });
+        for statement in binlog_statements(events.iter(), |_| true, MAX_EVENT_BYTES.min(self.largest_event()))
+        {
+            self.run_all(&[statement.map_err(malformed)?.as_slice()]).await?;
+        }
+        let asked = self.run_all(&[definition.as_bytes()]).await?;
+        if asked.first().and_then(definition_in).as_ref() != Some(&table.create) {
+            self.rollback().await?;
+            return Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }));
+        }
+        self.run_all(&[b"COMMIT"]).await?;
+        self.stamp.committed();
+        Ok(())
+    }
+
+    /// Runs statements of the transaction; an error of one rolls it back.
+    async fn run_all(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, Failure> {
+        match self.target.ask_group(statements).await {
+            Ok(answers) => Ok(answers),
+            Err(GroupError::Failed { index, source, .. }) => {
+                self.rollback().await?;
+                if index == 1 && source.code == 1048 {
+                    return Err(Failure::Fatal(Error::Fenced { link: self.shared.load.link_text().into() }));
+                }
+                Err(Failure::Refused(source))
+            }
+            Err(GroupError::Unknown { source, .. } | GroupError::NotSent { source }) => {
+                Err(Failure::Fatal(Error::target("writing copied rows")(source)))
+            }
+        }
+    }
+
+    async fn rollback(&mut self) -> Result<(), Failure> {
+        let rolled_back = self.target.execute("ROLLBACK").await;
+        rolled_back.map(drop).map_err(|error| Failure::Fatal(Error::target("rolling back")(error)))
+    }
+}
+
+fn refused(wanted: &Wanted, source: ServerError) -> Error {
+    if source.is_transient() {
+        return Error::Apply { gtid: format!("of the initial copy of {}", wanted.table.name()), source };
+    }
+    let remedy = match source.code {
+        1062 => {
+            "the target holds a row with this key: remove it, or begin anew with existing = \"keep\" and an on_conflict"
+        }
+        1105 => "grant the link's account SELECT, INSERT, UPDATE, DELETE on the table in the target",
+        _ => "mend what the server names, then start the link again",
+    };
+    Error::Copy { table: wanted.table.name(), what: source.to_string(), remedy: remedy.into() }
+}
