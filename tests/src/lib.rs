@@ -49,6 +49,7 @@ pub use pair::{Pair, PairOptions};
 pub use process::{Process, TwinlogProcess};
 pub use proxy::Proxy;
 pub use region::{Region, RegionOptions, installation};
+pub use schema::TABLES;
 pub use seed::seed;
 pub use slots::{Slot, take_slot};
 pub use status::{LinkStatus, SyncStatus};

@@ -9,7 +9,7 @@ pub(crate) const SCHEMA: &str = "shop";
 /// - `tape`: no key at all, so a row inserted twice stands there twice, without an error.
 /// - `account`, `transfer`: transactions over several tables; the sum of all balances never changes.
 /// - `note`: insert, update, delete; text and generated columns.
-pub(crate) const TABLES: [&str; 6] = [
+pub const TABLES: [&str; 6] = [
     "CREATE DATABASE IF NOT EXISTS shop CHARACTER SET utf8mb4",
     "CREATE TABLE shop.counter (id INT PRIMARY KEY, n BIGINT NOT NULL, token BIGINT NOT NULL)",
     "CREATE TABLE shop.tape (writer INT NOT NULL, token BIGINT NOT NULL)",

@@ -11,7 +11,7 @@ use crate::column_values::{ROWS, SESSION, tables};
 const IN_STEP: Duration = Duration::from_secs(30);
 
 /// Every value of every table as the binary protocol gives it, so that a FLOAT is not rounded by printing it.
-async fn snapshot(region: &Region) -> Vec<(String, Vec<Vec<Value>>)> {
+pub(crate) async fn snapshot(region: &Region) -> Vec<(String, Vec<Vec<Value>>)> {
     let mut session = region.connect().await;
     session.query_drop("SET character_set_results = binary, time_zone = '+00:00'").await.expect("settings");
     let tables: Vec<String> = session
@@ -37,7 +37,11 @@ async fn snapshot(region: &Region) -> Vec<(String, Vec<Vec<Value>>)> {
     all
 }
 
-fn assert_same(what: &str, left: &[(String, Vec<Vec<Value>>)], right: &[(String, Vec<Vec<Value>>)]) {
+pub(crate) fn assert_same(
+    what: &str,
+    left: &[(String, Vec<Vec<Value>>)],
+    right: &[(String, Vec<Vec<Value>>)],
+) {
     assert_eq!(left.len(), right.len(), "{what}: number of tables");
     for ((table, left), (_, right)) in left.iter().zip(right) {
         assert_eq!(left.len(), right.len(), "{what}: rows of {table}");
@@ -49,7 +53,7 @@ fn assert_same(what: &str, left: &[(String, Vec<Vec<Value>>)], right: &[(String,
     }
 }
 
-async fn write<S: AsRef<str>>(region: &Region, statements: &[S]) {
+pub(crate) async fn write<S: AsRef<str>>(region: &Region, statements: &[S]) {
     let mut session = region.connect().await;
     for statement in SESSION.into_iter().chain(statements.iter().map(AsRef::as_ref)) {
         let done = session.query_drop(statement).await;

@@ -18,6 +18,7 @@ mod conflict_owned;
 mod conflict_storm;
 mod conflicts;
 mod console;
+mod copy;
 mod demo;
 mod downstreams;
 mod echo;

@@ -6,7 +6,8 @@ use applier::verify;
 use wire::{ConnectOptions, TlsOptions};
 
 use super::{
-    Account, Detect, Fault, Faults, File, Link, Mysql, Operation, Policy, Region, Relay, TableSettings,
+    Account, Detect, Existing, Fault, Faults, File, Initial, Link, Mysql, Operation, Policy, Region, Relay,
+    TableSettings,
 };
 
 /// What the relay of this region is told.
@@ -61,6 +62,19 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         group: group(file, link),
         workers: link.workers,
         conflicts: conflict_rules(file, link),
+        load: applier::Load {
+            initial: match link.initial {
+                Initial::StructureAndData => applier::Initial::StructureAndData,
+                Initial::Structure => applier::Initial::Structure,
+                Initial::Data => applier::Initial::Data,
+                Initial::None => applier::Initial::None,
+            },
+            existing: match link.existing {
+                Existing::Error => applier::Existing::Error,
+                Existing::Keep => applier::Existing::Keep,
+            },
+            ..link.load.clone()
+        },
         target_relay: match &to.relay {
             Some(relay) if conflict_rules(file, link).any_by_row() => {
                 Some(connect(file, &relay.address, &relay.account, &attach_tls(relay, link), &to.mysql)?)

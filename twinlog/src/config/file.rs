@@ -130,6 +130,8 @@ pub struct Link {
     pub initial: Initial,
     /// What to do with a table that is there already.
     pub existing: Existing,
+    /// How rows are copied; what of it is said elsewhere is as that says.
+    pub load: applier::Load,
     /// What to do about a conflict; `None` where the file does not say.
     pub on_conflict: Option<Policy>,
     /// How a conflict is found; `None` where the file does not say.

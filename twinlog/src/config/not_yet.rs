@@ -17,13 +17,14 @@ enum Served {
     Nothing,
     /// This value only.
     Only(&'static str),
+    /// These values only.
+    Words(&'static [&'static str]),
     /// An address on loopback.
     Loopback,
 }
 
-const NOT_YET: [NotYet; 13] = [
-    NotYet { key: "link.*.initial", served: Served::Only("none") },
-    NotYet { key: "link.*.existing", served: Served::Nothing },
+const NOT_YET: [NotYet; 12] = [
+    NotYet { key: "link.*.initial", served: Served::Words(&["none", "data"]) },
     NotYet { key: "link.*.start_at", served: Served::Nothing },
     NotYet { key: "link.*.admin.listen", served: Served::Loopback },
     NotYet { key: "link.*.admin.token_file", served: Served::Nothing },
@@ -73,6 +74,7 @@ impl Served {
         match self {
             Self::Nothing => false,
             Self::Only(only) => shown(value) == *only,
+            Self::Words(words) => words.contains(&shown(value).as_str()),
             Self::Loopback => {
                 value.as_str().is_some_and(|v| value::listen(v).is_ok_and(|l| value::is_loopback(&l)))
             }
@@ -83,6 +85,7 @@ impl Served {
         match self {
             Self::Nothing => "; leave it out".into(),
             Self::Only(only) => format!("; only {only} is"),
+            Self::Words(words) => format!("; only {} are", words.join(" and ")),
             Self::Loopback => "; only loopback is".into(),
         }
     }

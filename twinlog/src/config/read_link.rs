@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use applier::GroupLimits;
+use applier::{GroupLimits, Load};
 
 use super::read_region::{both_or_none, read_admin};
 use super::reader::Section;
@@ -41,6 +41,12 @@ const LARGEST_GROUP: u64 = 100_000;
 /// A group is one packet, and a packet at most 1 GiB; base64 takes a third more.
 const LARGEST_GROUP_BYTES: u64 = 512 << 20;
 
+/// Each has a session in both servers.
+const MOST_LOAD_THREADS: u64 = 64;
+
+/// A chunk is held in memory, and its locks until it is committed.
+const LARGEST_BATCH: u64 = 1_000_000;
+
 const SMALLEST_GROUP_BYTES: u64 = 1 << 10;
 
 /// Reads one link.
@@ -57,6 +63,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, sync: &Sync) -> Link {
         to: section.required("to", value::name).unwrap_or_default(),
         initial: section.parsed("initial", |t| value::word(t, &INITIAL)).unwrap_or(Initial::None),
         existing: section.parsed("existing", |t| value::word(t, &EXISTING)).unwrap_or(Existing::Error),
+        load: read_load(section),
         on_conflict: section.parsed("on_conflict", |t| value::word(t, &POLICIES)),
         detect: section.parsed("detect", |t| value::word(t, &DETECT)),
         operations: read_operations(section).unwrap_or_else(|| Operation::ALL.into()),
@@ -114,6 +121,19 @@ fn read_rename(section: &Section<'_>) -> BTreeMap<String, String> {
         rename.insert(from, to);
     }
     rename
+}
+
+fn read_load(section: &Section<'_>) -> Load {
+    let mut load = Load::default();
+    let Some(keys) = section.section("load") else { return load };
+    let threads = keys.integer("threads", 1, MOST_LOAD_THREADS).and_then(|n| usize::try_from(n).ok());
+    load.threads = threads.unwrap_or(load.threads);
+    load.batch_rows = keys.integer("batch_rows", 1, LARGEST_BATCH).unwrap_or(load.batch_rows);
+    load.max_rows_per_second = keys.integer("max_rows_per_second", 1, u64::from(u32::MAX));
+    load.max_load = keys.integer("max_load", 1, 100_000).and_then(|n| u32::try_from(n).ok());
+    load.max_lag = keys.parsed("max_lag", value::duration);
+    keys.finish();
+    load
 }
 
 fn read_group(section: &Section<'_>) -> GroupLimits {

@@ -347,7 +347,6 @@ fn keys_in_a_pair_are_a_warning() {
 fn what_is_not_served_yet_is_refused_by_name() {
     let refused = [
         ("initial = \"structure+data\"", "initial"),
-        ("existing = \"keep\"", "existing"),
         ("start_at = \"2026-12-01T02:00:00Z\"", "start_at"),
         ("admin.listen = \"0.0.0.0:7481\"", "admin.listen"),
         ("admin.token_file = \"t\"", "admin.token_file"),

@@ -22,6 +22,7 @@ pub(super) fn render(report: &SyncReport) -> String {
         text += &compared(verified);
     }
     for link in &report.links {
+        text += &copied(link);
         text += &why(link);
     }
     for relay in &report.relays {
@@ -52,6 +53,29 @@ fn why(link: &LinkReport) -> String {
         let _ = writeln!(text, "  for {}; {next}", ago(elapsed(error.since)));
     }
     text
+}
+
+/// How far a link's initial copy is, while there is one.
+fn copied(link: &LinkReport) -> String {
+    let Some(load) = link.load.as_ref().filter(|load| load.tables.iter().any(|t| t.state != "done")) else {
+        return String::new();
+    };
+    let row = |t: &applier::TableLoad| {
+        let counts = [count(Some(t.rows_done)), count(Some(t.rows_estimated)), bytes(t.bytes_done)];
+        [vec![t.table.clone(), t.state.clone()], counts.to_vec(), vec![bytes(t.bytes_estimated)]].concat()
+    };
+    let rows: Vec<Vec<String>> = load.tables.iter().map(row).collect();
+    let left = load.seconds_left.map_or_else(String::new, |left| format!(", about {} left", ago(left)));
+    format!(
+        "\ncopy of {}: {} of about {} rows, {} of about {}, {:.0} rows/s{left}\n{}",
+        link.link,
+        count(Some(load.rows_done)),
+        count(Some(load.rows_estimated)),
+        bytes(load.bytes_done),
+        bytes(load.bytes_estimated),
+        load.rows_per_second,
+        lines(&["TABLE", "STATE", "ROWS", "OF ROWS", "BYTES", "OF BYTES"], &rows)
+    )
 }
 
 /// Seconds since then.
