@@ -42,8 +42,19 @@ pub struct Config {
     pub conflicts: Conflicts,
     /// What is copied first, and how.
     pub load: Load,
+    /// The link that goes the other way.
+    pub way_back: Option<WayBack>,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
     pub target_relay: Option<ConnectOptions>,
+}
+
+/// The link of a pair that goes the other way, as far as an initial copy needs it.
+#[derive(Clone, Debug)]
+pub struct WayBack {
+    /// The servers of `from`, with the account that writes there.
+    pub servers: Vec<ConnectOptions>,
+    /// It copies rows too.
+    pub copies: bool,
 }
 
 /// The rules for conflicts.

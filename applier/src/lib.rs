@@ -47,7 +47,7 @@ pub mod verify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Conflicts, GroupLimits, TableRules};
+pub use config::{Config, Conflicts, GroupLimits, TableRules, WayBack};
 pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use copy::{Existing, Initial, Load};
 pub use definition::{Shape, describe as describe_columns, difference as column_difference};

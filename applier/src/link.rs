@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use binlog::GtidSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,12 @@ use crate::catalog::Catalog;
 use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
 use crate::conflict::follow::{self, TargetLog};
+use crate::conflict::pair::Pair;
 use crate::conflict::record;
 use crate::conflict::rules::HybridClock;
 use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
-use crate::copy::{self, Copy};
+use crate::copy::{self, Copy, Doubts};
 use crate::filter::Filter;
 use crate::lanes;
 use crate::meta::{Meta, SaidBy};
@@ -130,17 +132,17 @@ impl Link {
 
     /// One round: from taking the link over to the first error, or to `shutdown`.
     async fn round(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let stop = shutdown.child_token();
         let prepared = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            prepared = self.prepare() => prepared?,
+            prepared = self.prepare(&stop) => prepared?,
         };
         let Prepared { applier, acknowledged, planner, stream, target_log, copy } = prepared;
         self.progress.flows();
         if copy.is_some() {
             self.progress.state(State::Copying);
         }
-        let stop = shutdown.child_token();
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
         // One group may wait while one is applied: behind that, the next one grows.
         let (to_applier, from_planner) = mpsc::channel(1);
@@ -159,7 +161,7 @@ impl Link {
         result
     }
 
-    async fn prepare(&self) -> Result<Prepared, Error> {
+    async fn prepare(&self, stop: &CancellationToken) -> Result<Prepared, Error> {
         self.progress.state(State::Checking);
         let config = &self.config;
         let (mut connection, facts, meta) = self.open_target().await?;
@@ -173,7 +175,6 @@ impl Link {
         target::prepare(&mut catalog_session).await?;
         let collations = Arc::new(Collations::read(&mut catalog_session).await?);
         let catalog = Catalog::new(catalog_session, collations.clone());
-        let (target_log, window) = self.watch_target(&checkpoint, &owners, &collations).await?;
         let open = record::open(&mut connection, &meta.schema, &self.key, None).await?;
         let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
         let rules = Rules {
@@ -197,7 +198,21 @@ impl Link {
             applied: checkpoint.applied(),
             progress: &self.progress,
         };
-        let (copy, weaver) = Box::pin(copy::prepare(&mut connection, places)).await?.unzip();
+        let found = Box::pin(copy::find(&mut connection, &places)).await?;
+        let (begun, doubts) = found.as_ref().map_or((None, None), |f| (f.begun.clone(), f.doubts.clone()));
+        let (target_log, window) =
+            self.watch_target(&checkpoint, &owners, &collations, begun, doubts.clone()).await?;
+        let finished = Arc::new(tokio::sync::watch::Sender::new(0));
+        let two_way = doubts.clone().zip(window.clone()).map(|(doubts, window)| copy::TwoWay {
+            doubts,
+            window,
+            owners: owners.clone(),
+            finished,
+        });
+        let (copy, weaver) = match found {
+            Some(found) => Some(Box::pin(found.start(&places, two_way, stop.clone())).await?).unzip(),
+            None => (None, None),
+        };
         let in_flight = weaver.as_ref().map(copy::Weaver::in_flight);
         let planner = Planner::new(rules, origins, follower, catalog, weaver, mark, self.progress.clone());
         let tools = Tools {
@@ -212,6 +227,8 @@ impl Link {
             open: open.into_iter().map(|(gtid, _)| gtid).collect(),
             lanes: lanes::connect(&config.targets, config.workers).await?,
             in_flight,
+            doubts,
+            pair: Pair::new(config, &self.key),
         };
         let (applier, acknowledged) = Applier::new(connection, checkpoint, tools);
         Ok(Prepared { applier, acknowledged, planner, stream, target_log, copy })
@@ -224,6 +241,8 @@ impl Link {
         checkpoint: &Checkpoint,
         owners: &Owners,
         collations: &Arc<Collations>,
+        begun: Option<GtidSet>,
+        doubts: Option<Doubts>,
     ) -> Result<(Option<TargetLog>, Option<SharedWindow>), Error> {
         let config = &self.config;
         let Some(relay) = config.target_relay.as_ref().filter(|_| config.conflicts.any_by_row()) else {
@@ -239,7 +258,11 @@ impl Link {
         for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
             behind.union_with(&applied);
         }
-        let window = SharedWindow::behind(behind, clock);
+        // While rows are copied every write here counts that the way back brings: from where that began.
+        let window = match begun {
+            Some(begun) => SharedWindow::behind(begun, 0),
+            None => SharedWindow::behind(behind, clock),
+        };
         let rules = follow::Rules {
             link: self.key.clone(),
             filter: Filter::new(config.objects.clone(), &config.meta_schema),
@@ -248,7 +271,7 @@ impl Link {
             regions: config.regions.keys().cloned().collect(),
         };
         let attach = Attach::to_target(config, &self.key, relay);
-        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone());
+        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone()).noting(doubts);
         Ok((Some(log), Some(window)))
     }
 

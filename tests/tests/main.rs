@@ -19,6 +19,7 @@ mod conflict_storm;
 mod conflicts;
 mod console;
 mod copy;
+mod copy_two_way;
 mod demo;
 mod downstreams;
 mod echo;

@@ -101,7 +101,7 @@ impl Applier {
     /// checkpoint says what the window is done with.
     async fn let_go(&mut self, window: &SharedWindow) -> Result<(), Error> {
         let done = window.done();
-        if done == *self.checkpoint.done() {
+        if done == *self.checkpoint.done() || self.is_copying() {
             return Ok(());
         }
         let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
@@ -110,21 +110,33 @@ impl Applier {
         self.persisted(&covers, &mark)
     }
 
+    /// Is the row of these keys in doubt, or taken to be for a text that folds alike?
+    pub(crate) fn are_in_doubt(&self, keys: &ChangeKeys) -> bool {
+        let Some(doubts) = &self.doubts else { return false };
+        keys.identity.iter().any(|key| doubts.may_have(key))
+    }
+
     /// Which members of a group change a row whose key the window holds unseen, by position.
     pub(crate) fn collisions(&self, group: &Group) -> Result<Vec<usize>, Failure> {
         let mut collide = Vec::new();
         let Some(window) = &self.window else { return Ok(collide) };
         for (i, member) in group.members().iter().enumerate() {
-            let is_in_it =
-                |table: &Arc<TargetTable>| self.is_watched(table) && window.has_any_of(table.keys.buckets());
+            let in_doubt = |table: &TargetTable| {
+                self.doubts.as_ref().is_some_and(|doubts| doubts.has_any_of(table.keys.buckets()))
+            };
+            let is_in_it = |table: &Arc<TargetTable>| {
+                self.is_watched(table) && (window.has_any_of(table.keys.buckets()) || in_doubt(table))
+            };
             if !member.tables.iter().any(is_in_it) {
                 continue;
             }
             let is_unseen = |keys: &ChangeKeys| {
-                keys.identity
-                    .iter()
-                    .chain(&keys.unique)
-                    .any(|key| !window.unseen(key, &member.seen).is_empty())
+                self.are_in_doubt(keys)
+                    || keys
+                        .identity
+                        .iter()
+                        .chain(&keys.unique)
+                        .any(|key| !window.unseen(key, &member.seen).is_empty())
             };
             if each_change(member, |table, keys| is_in_it(table) && is_unseen(&keys))
                 .map_err(Failure::Fatal)?

@@ -22,6 +22,7 @@ use super::seen::Follower;
 use super::shared::SharedWindow;
 use super::window::Writer;
 use crate::collations::Collations;
+use crate::copy::Doubts;
 use crate::filter::Filter;
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Delivery, stamps, xa_end};
@@ -49,10 +50,12 @@ pub(crate) struct Rules {
 /// Reads the target's log.
 pub(crate) struct TargetLog {
     attach: Attach,
-    rules: Rules,
+    pub(super) rules: Rules,
     window: SharedWindow,
     /// A session of its own, for the keys of tables.
-    catalog: Connection,
+    pub(super) catalog: Connection,
+    /// Keys in doubt, while an initial copy runs.
+    pub(super) doubts: Option<Doubts>,
     collations: Arc<Collations>,
     tables: HashMap<(String, String), Vec<UniqueKey>>,
     follower: Follower,
@@ -76,12 +79,19 @@ impl TargetLog {
             rules,
             window,
             catalog,
+            doubts: None,
             collations,
             tables: HashMap::new(),
             follower: Follower { clock, ..Follower::default() },
             prepared: HashMap::new(),
             ends: VecDeque::new(),
         }
+    }
+
+    /// It notes keys in doubt as well.
+    pub(crate) fn noting(mut self, doubts: Option<Doubts>) -> Self {
+        self.doubts = doubts;
+        self
     }
 
     /// Reads until `stop`. A relay that can't be reached is tried again: only a group that needs the window waits
@@ -173,6 +183,9 @@ impl TargetLog {
             // DDL under another region's GTID.
             None => None,
         };
+        if let Body::Rows(events) = &t.body {
+            self.note_doubts(&t.gtid, events, &ours, writer.is_some()).await?;
+        }
         let passed: GtidSet = self.write(&t, writer).await?;
         self.window.follow(&passed, self.follower.clock.time());
         if self.window.len() > MOST_KEYS {
@@ -252,7 +265,7 @@ impl TargetLog {
         Ok(keys)
     }
 
-    async fn table_keys(&mut self, map: &TableMap) -> Result<TableKeys, Error> {
+    pub(super) async fn table_keys(&mut self, map: &TableMap) -> Result<TableKeys, Error> {
         let name = (map.database.clone(), map.table.clone());
         if !self.tables.contains_key(&name) {
             let keys = unique_keys::read(&mut self.catalog, &map.database, &map.table).await?;

@@ -7,8 +7,10 @@
 //! | `seen.rs` | what a region had applied of the others: seen-sets out of stamps |
 //! | `window.rs` | keys written in the target, and by whom; pure |
 //! | `follow.rs` | the target's own log, read into the window, which is `shared.rs` with the one who applies |
+//! | `follow_doubts.rs` | the same log, read for keys that are in doubt while a copy runs |
 //! | `check.rs` | a group held against the window, under its own locks |
 //! | `owned.rs` | how far the window must be: what the target has executed |
+//! | `pair.rs` | whether either link of a pair copies rows |
 //! | `redo.rs` | a transaction that collides, row by row: `row.rs`, `local_row.rs` |
 //! | `admin.rs`, `flip.rs` | what people do with it |
 //! | `record.rs` | the conflict table; rows as JSON by `readable.rs` |
@@ -17,9 +19,11 @@ mod admin;
 mod check;
 mod flip;
 pub(crate) mod follow;
+mod follow_doubts;
 pub(crate) mod key;
 mod local_row;
 pub(crate) mod owned;
+pub(crate) mod pair;
 mod readable;
 pub(crate) mod record;
 mod redo;
@@ -31,6 +35,8 @@ pub(crate) mod window;
 
 #[cfg(test)]
 mod model_tests;
+
+pub(crate) use follow_doubts::doubt_of;
 
 pub use admin::{ConflictTable, Recorded, Take, Wanted};
 pub use flip::Flipped;

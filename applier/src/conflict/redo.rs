@@ -18,8 +18,9 @@ use super::record::{self, Conflict, Open};
 use super::row::{Operation, Row};
 use super::rules::{Effective, Kind, Winner, decide};
 use super::window::Unseen;
-use super::{local_row, owned, readable};
+use super::{doubt_of, local_row, owned, readable};
 use crate::apply::{ATTEMPTS, Applier, Failure};
+use crate::copy::{Change, change};
 use crate::group::Member;
 use crate::{Error, sql, target};
 
@@ -135,6 +136,10 @@ impl Applier {
     /// Applies a row, or decides about it.
     async fn redo_row(&mut self, redo: &mut Redo<'_>, i: usize) -> Result<(), Failure> {
         let mut refused = None;
+        if change(true, self.are_in_doubt(&redo.rows[i].keys)) == Change::PassOver {
+            // It stays as it is until it is settled; what only folds like a key in doubt is settled too.
+            return self.leave_in_doubt(redo, i).await;
+        }
         if self.writers(redo, i).await?.times.is_empty() {
             let row = &redo.rows[i];
             let statement = row.statement(&row.event);
@@ -149,6 +154,26 @@ impl Applier {
         }
         let writers = self.writers(redo, i).await?;
         self.decide_row(redo, i, refused, writers).await
+    }
+
+    /// Leaves a row as it stands, and has its keys settled.
+    async fn leave_in_doubt(&mut self, redo: &Redo<'_>, i: usize) -> Result<(), Failure> {
+        let Some(doubts) = self.doubts.clone() else { return Ok(()) };
+        let row = &redo.rows[i];
+        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
+        let Some(table) = doubts.table_here(&row.table.database, &row.table.table) else { return Ok(()) };
+        let mut found = Vec::new();
+        for change in RowsEvent::parse(&row.event, &row.map).map_err(malformed)?.changes() {
+            let change = change.map_err(malformed)?;
+            let images = [&change.before, &change.after].into_iter().flatten();
+            found.extend(images.filter_map(|image| doubt_of(&table, &row.table.keys, image)));
+        }
+        let (mut keys, values): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        if let Some(key) = table.key.as_ref().filter(|key| key.shape.has_texts()) {
+            key.shape.weigh(&mut self.connection, &mut keys).await.map_err(Failure::Fatal)?;
+        }
+        doubts.passed_over(table.index, keys.into_iter().zip(values).collect());
+        Ok(())
     }
 
     /// Decides about a row, and does what was decided. `refused`: how strict apply refused it, if it was tried.
@@ -170,6 +195,11 @@ impl Applier {
             (Operation::Update | Operation::Delete, _) if before.is_none() => Kind::Missing,
             _ => Kind::Changed,
         };
+        let settles = matches!(kind, Kind::Exists | Kind::Missing | Kind::Changed | Kind::Json);
+        if writers.times.is_empty() && settles && self.pair_copies().await {
+            // Not the row it expects, and nobody wrote it unseen: no drift, while either link copies. The key is settled.
+            return Ok(());
+        }
         let error = refused.map(|(_, error)| error);
         let local = if row.operation() == Operation::Insert {
             after.clone()

@@ -26,11 +26,16 @@
 //! | `touched.rs` | what the stream said of a chunk's keys between its marks |
 //! | `weave.rs` | a transaction of the stream held against what is copied |
 //! | `walk.rs`, `throttle.rs` | the ranges, no faster than the servers bear |
+//! | `decide.rs` | the rules where the target writes as well; pure |
+//! | `doubt.rs`, `careful.rs`, `two_way.rs` | keys in doubt, chunks that meet rows, and settling |
 //! | `read.rs` | a chunk, and its marks |
 //! | `hand.rs`, `write.rs`, `stamp.rs` | one who reads and writes chunks, several side by side |
 //! | `load.rs` | the table `load`: how far the copy is |
 
+mod careful;
 mod config;
+mod decide;
+mod doubt;
 mod hand;
 mod json;
 mod load;
@@ -42,13 +47,23 @@ mod stamp;
 mod table;
 mod throttle;
 mod touched;
+mod two_way;
 mod value;
 mod walk;
 mod weave;
 mod write;
 
+#[cfg(test)]
+mod model_tests;
+
 pub use config::{Existing, Initial, Load};
-pub(crate) use load::{COLUMNS as LOAD_COLUMNS, TABLE as LOAD_TABLE, begin};
+pub(crate) use decide::{Change, change};
+pub(crate) use doubt::{Doubt, Doubts};
+pub(crate) use load::{COLUMNS as LOAD_COLUMNS, KeyRange, TABLE as LOAD_TABLE, begin};
+pub(crate) use order::{KeyPart, SortKey};
 pub(crate) use ranges::ChunkId;
-pub(crate) use run::{Copy, Place, Placed, Places, prepare};
+pub(crate) use run::{Copy, Place, Placed, Places, find, sort_key};
+pub(crate) use table::SourceTable;
+pub(crate) use two_way::{TwoWay, copy_state};
+pub(crate) use value::text_of;
 pub(crate) use weave::{InFlight, Told, Weaver};

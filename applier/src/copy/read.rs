@@ -9,7 +9,6 @@ use wire::Connection;
 use super::table::SourceTable;
 use super::value;
 use crate::conflict::owned;
-use crate::verify::key::Range;
 use crate::{Error, sql};
 
 /// Between two looks at transactions that are about to commit.
@@ -30,18 +29,16 @@ pub(crate) struct Chunk {
     pub(crate) bytes: u64,
 }
 
-/// Reads a range of a table's key.
+/// Reads the rows of a condition on a table's key.
 pub(crate) async fn read(
     source: &mut Connection,
     table: &SourceTable,
-    range: &Range,
+    condition: &str,
     server_id: u32,
 ) -> Result<Chunk, Error> {
     let before = executed(source).await?;
-    let condition = match &table.key {
-        Some(key) => format!(" WHERE {} ORDER BY {}", key.key.within(range), key.key.order()),
-        None => String::new(),
-    };
+    let order = table.key.as_ref().map(|key| format!(" ORDER BY {}", key.key.order())).unwrap_or_default();
+    let condition = format!(" WHERE {condition}{order}");
     let (events, rows, bytes) = rows_of(source, table, &condition, server_id).await?;
     let high = seen_at_most(source).await?;
     Ok(Chunk { before, high, events, rows, bytes })

@@ -95,6 +95,17 @@ impl Touched {
     }
 }
 
+/// Is it an event that [`RowsWriter`] made of rows of this table, and not one of the stream behind it?
+pub(crate) fn is_own(event: &Event, map: &TableMap) -> bool {
+    event.kind() == EventKind::WriteRows && TableMap::id_of(event) == Some(map.table_id)
+}
+
+/// The events of the stream among these, with their table maps.
+pub(crate) fn updates_of<'a>(events: &'a [Event], map: &TableMap) -> impl Iterator<Item = &'a Event> {
+    let id = map.table_id;
+    events.iter().filter(move |event| TableMap::id_of(event) != Some(id))
+}
+
 /// The rows of events that were made by [`RowsWriter`]: each with its key, not yet weighed, and its image.
 pub(crate) fn rows_of(
     events: &[Event],
@@ -102,7 +113,7 @@ pub(crate) fn rows_of(
     shape: &KeyShape,
 ) -> Result<(Vec<SortKey>, Vec<Vec<u8>>), EventError> {
     let (mut keys, mut images) = (Vec::new(), Vec::new());
-    for event in events.iter().filter(|event| event.kind().is_rows()) {
+    for event in events.iter().filter(|event| is_own(event, map)) {
         for row in RowsEvent::parse(event, map)?.raw_rows() {
             let (change, [_, after]) = row?;
             let RowChange { after: Some(values), .. } = &change else { continue };

@@ -15,8 +15,6 @@ struct NotYet {
 enum Served {
     /// No value.
     Nothing,
-    /// This value only.
-    Only(&'static str),
     /// These values only.
     Words(&'static [&'static str]),
     /// An address on loopback.
@@ -73,7 +71,6 @@ impl Served {
     fn has(&self, value: &DeValue<'_>) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Only(only) => shown(value) == *only,
             Self::Words(words) => words.contains(&shown(value).as_str()),
             Self::Loopback => {
                 value.as_str().is_some_and(|v| value::listen(v).is_ok_and(|l| value::is_loopback(&l)))
@@ -84,7 +81,6 @@ impl Served {
     fn describe(&self) -> String {
         match self {
             Self::Nothing => "; leave it out".into(),
-            Self::Only(only) => format!("; only {only} is"),
             Self::Words(words) => format!("; only {} are", words.join(" and ")),
             Self::Loopback => "; only loopback is".into(),
         }
