@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use crate::tools::{chromium, npm_package};
+use crate::runtimes::{node, npm_package};
+use crate::tools::chromium;
 
 /// The driver; pinned, since it must know the browser's protocol and no more.
 const PLAYWRIGHT: (&str, &str) = ("playwright-core", "1.56.1");
@@ -31,7 +32,7 @@ impl Browser {
         let folder = npm_package(PLAYWRIGHT.0, PLAYWRIGHT.1).await;
         let script = folder.join("drive.mjs");
         std::fs::write(&script, include_str!("browser/drive.mjs")).expect("the cache can be written");
-        let mut child = tokio::process::Command::new("node")
+        let mut child = tokio::process::Command::from(node().await)
             .arg(script)
             .arg(program)
             .arg(json!(environment.into_iter().collect::<std::collections::BTreeMap<_, _>>()).to_string())

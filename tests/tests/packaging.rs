@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Finished, pip_packages, twinlog};
+use harness::{Finished, pip_packages, python, twinlog};
 
 const SHORT: Duration = Duration::from_secs(60);
 const UNITS: [(&str, &str); 2] = [("twinlog-relay", "eu"), ("twinlog-applier", "eu-us")];
@@ -122,14 +122,13 @@ fn packaged(name: &str) -> PathBuf {
 /// Checks by schemas that come with these packages of Python: nothing is asked from elsewhere.
 const LINTERS: [&str; 3] = ["yamllint==1.38.0", "check-jsonschema==0.39.0", "kubernetes-validate==1.37.0"];
 
-/// Runs one of the linters on a file.
-async fn lint(program: &[&str], file: &Path) {
+/// Runs one of the linters, a module of Python, on a file.
+async fn lint(module: &[&str], file: &Path) {
     let folder = pip_packages("linters", &LINTERS).await;
-    let mut command = Command::new(program[0]);
-    let path = std::env::join_paths([folder.join("bin"), PathBuf::from("/usr/bin"), PathBuf::from("/bin")]);
-    command.env("PYTHONPATH", &folder).env("PATH", path.expect("a path"));
-    let said = Finished::of_command(command.args(&program[1..]).arg(file), SHORT).await;
-    assert_eq!(said.code, 0, "{} on {}: {said}", program.join(" "), file.display());
+    let mut command = python().await;
+    command.env("PYTHONPATH", &folder).arg("-m").args(module).arg(file);
+    let said = Finished::of_command(&mut command, SHORT).await;
+    assert_eq!(said.code, 0, "{} on {}: {said}", module.join(" "), file.display());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,10 +136,10 @@ async fn containers_and_manifests_are_well_formed_and_run_commands_that_are_unde
     let (compose, kubernetes) = (packaged("docker/compose.yaml"), packaged("kubernetes/twinlog.yaml"));
     let rules = "{extends: default, rules: {line-length: disable, braces: {max-spaces-inside: 1}, document-start: disable, truthy: disable}}";
     for file in [&compose, &kubernetes] {
-        lint(&["python3", "-m", "yamllint", "--strict", "-d", rules], file).await;
+        lint(&["yamllint", "--strict", "-d", rules], file).await;
     }
-    lint(&["python3", "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"], &compose).await;
-    lint(&["python3", "-m", "kubernetes_validate", "--strict"], &kubernetes).await;
+    lint(&["check_jsonschema", "--builtin-schema", "vendor.compose-spec"], &compose).await;
+    lint(&["kubernetes_validate", "--strict"], &kubernetes).await;
     // Every command line in them is understood as far as the file, which is not there.
     let mut lines = 0;
     for file in [&compose, &kubernetes] {

@@ -1,22 +1,22 @@
 //! Clients that are not replicas: python-mysql-replication and zongji read a relay by position and by GTIDs, and see
 //! what they see at the source.
 //!
-//! Both are installed once, by their own package managers, into the cache folder; no registry is a failure.
+//! Both are installed once into the cache folder; no registry is a failure.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Finished, LoneRelay, Pace, Region, RegionOptions, Slot, Sources, Workload, seed, take_slot};
+use harness::{
+    Finished, LoneRelay, Pace, Region, RegionOptions, Slot, Sources, Workload, node, npm_package,
+    pip_packages, python, seed, take_slot,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 const PYTHON: [&str; 2] = ["mysql-replication==1.0.17", "PyMySQL==1.2.4"];
-const NODE: &str = "@vlasky/zongji@0.9.0";
+const NODE: (&str, &str) = ("@vlasky/zongji", "0.9.0");
 
-/// For an installation.
-const INSTALL: Duration = Duration::from_secs(180);
 const SOON: Duration = Duration::from_secs(60);
 
 /// A source with work in two files, and a relay that has it.
@@ -63,41 +63,13 @@ async fn stage() -> Stage {
     Stage { relay, source, middle: (file, position), has, _folder: folder, _slot: slot }
 }
 
-/// The folder of what is installed in the cache, made by `install` in a folder that gets its name when it is complete.
-pub(crate) async fn installed(name: &str, install: impl FnOnce(&Path) -> Command) -> PathBuf {
-    let cache = std::env::var_os("TWINLOG_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-        let home = PathBuf::from(std::env::var_os("HOME").expect("HOME is set"));
-        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("twinlog")
-    });
-    let finished = cache.join(name);
-    if finished.is_dir() {
-        return finished;
-    }
-    fs::create_dir_all(&cache).unwrap_or_else(|e| panic!("can't make {}: {e}", cache.display()));
-    let making =
-        tempfile::Builder::new().prefix("making-client-").tempdir_in(&cache).expect("a folder in the cache");
-    let said = Finished::of_command(&mut install(making.path()), INSTALL).await;
-    assert_eq!(said.code, 0, "{name} can't be installed; is a package registry reachable? {said}");
-    // Another test process may have been faster: then it is there.
-    if fs::rename(making.path(), &finished).is_err() {
-        assert!(finished.is_dir(), "can't move into {}", finished.display());
-    }
-    finished
-}
-
-async fn python() -> impl Fn(u16, &str, &str, &[&str]) -> Command {
-    let folder = installed("client-python-mysql-replication-1.0.17", |folder| {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-            .arg(folder)
-            .args(PYTHON);
-        pip
-    })
-    .await;
+async fn python_client() -> impl Fn(u16, &str, &str, &[&str]) -> Command {
+    let folder = pip_packages("mysql-replication", &PYTHON).await;
     let script = folder.join("follow.py");
     fs::write(&script, include_str!("relay_cdc/follow.py")).expect("the cache can be written");
+    let python = again(python().await);
     move |port, user, password, args| {
-        let mut command = Command::new("python3");
+        let mut command = python();
         command
             .env("PYTHONPATH", &folder)
             .arg(&script)
@@ -108,19 +80,26 @@ async fn python() -> impl Fn(u16, &str, &str, &[&str]) -> Command {
     }
 }
 
-async fn node() -> impl Fn(u16, &str, &str, &[&str]) -> Command {
-    let folder = installed("client-zongji-0.9.0", |folder| {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(folder).arg(NODE);
-        npm
-    })
-    .await;
+async fn node_client() -> impl Fn(u16, &str, &str, &[&str]) -> Command {
+    let folder = npm_package(NODE.0, NODE.1).await;
     let script = folder.join("follow.mjs");
     fs::write(&script, include_str!("relay_cdc/follow.mjs")).expect("the cache can be written");
+    let node = again(node().await);
     move |port, user, password, args| {
-        let mut command = Command::new("node");
+        let mut command = node();
         command.arg(&script).arg(port.to_string()).args([user, password]).args(args);
         command
+    }
+}
+
+/// The same program in the same environment, as often as one likes.
+fn again(command: Command) -> impl Fn() -> Command {
+    move || {
+        let mut copy = Command::new(command.get_program());
+        for (name, value) in command.get_envs() {
+            copy.env(name, value.unwrap_or_default());
+        }
+        copy
     }
 }
 
@@ -150,7 +129,7 @@ async fn of_both(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_mysql_replication_reads_a_relay_by_position_and_by_gtids_as_it_reads_the_source() {
-    let client = python().await;
+    let client = python_client().await;
     let stage = stage().await;
     let all = of_both(&stage, &client, &["position", "binlog.000001", "4"]).await;
     assert!(
@@ -168,7 +147,7 @@ async fn python_mysql_replication_reads_a_relay_by_position_and_by_gtids_as_it_r
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zongji_reads_a_relay_by_position_by_gtids_and_live_as_it_reads_the_source() {
-    let client = node().await;
+    let client = node_client().await;
     let stage = stage().await;
     let all = of_both(&stage, &client, &["position", "binlog.000001", "4"]).await;
     assert!(all.len() > 100, "{} lines", all.len());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Pace, Pair, PairOptions, TwinlogProcess, Workload, seed, twinlog, until};
+use harness::{Pace, Pair, PairOptions, TwinlogProcess, Workload, seed, send_signal, twinlog, until};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -33,9 +33,7 @@ async fn a_child_that_dies_is_started_again_and_sigterm_ends_all() {
     assert_eq!(before.len(), 4, "{before:?}");
     for pid in &before {
         workload.wait_for_more(20).await;
-        let killed =
-            std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill runs");
-        assert!(killed.success());
+        send_signal(*pid, "KILL");
     }
     until("four new children run", SOON, async || {
         let now = children(&up);
