@@ -1,13 +1,12 @@
 //! The admin API: what its OpenAPI file says is what running processes do; who may ask; and one address for all.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use harness::{Finished, Pair, PairOptions, Process, TwinlogProcess, twinlog, until};
+use harness::{Finished, Pair, PairOptions, Process, TwinlogProcess, pip_packages, python, twinlog, until};
 use serde_json::Value;
 
-use crate::relay_cdc::installed;
+use crate::metrics::promtool_takes;
 
 const SOON: Duration = Duration::from_secs(30);
 const APPLIER: Process = Process::Applier("eu-us");
@@ -24,22 +23,7 @@ async fn pair() -> Pair {
 
 /// Holds the file against the process at this address. Names of the file are given, so that it gets beyond 404.
 async fn schemathesis(address: &str, folder: &Path, region: &str) -> Finished {
-    let package = installed("client-schemathesis-4.32.5", |target| {
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-compile",
-            "--disable-pip-version-check",
-            "--target",
-        ])
-        .arg(target)
-        .arg(PACKAGE);
-        pip
-    })
-    .await;
+    let package = pip_packages("schemathesis", &[PACKAGE]).await;
     let config = folder.join("schemathesis.toml");
     // 503 is what /readyz says of a link that was stopped; any other answer of that kind is not in the file.
     let names = format!(
@@ -47,7 +31,7 @@ async fn schemathesis(address: &str, folder: &Path, region: &str) -> Finished {
          [checks]\nnot_a_server_error.expected-statuses = [\"2xx\", \"3xx\", \"4xx\", \"503\"]\n"
     );
     std::fs::write(&config, names).expect("the folder can be written");
-    let mut command = Command::new("python3");
+    let mut command = python().await;
     command
         .env("PYTHONPATH", &package)
         .arg(package.join("bin/schemathesis"))
@@ -60,9 +44,10 @@ async fn schemathesis(address: &str, folder: &Path, region: &str) -> Finished {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_process_does_what_the_openapi_file_says() {
+async fn processes_do_what_the_openapi_file_says_refuse_other_sites_pages_and_tell_no_secret() {
     let pair = pair().await;
     pair.start().await;
+    what_is_asked_is_answered_and_what_is_refused_changes_nothing(&pair).await;
     for (process, region) in [(APPLIER, "us"), (RELAY, "eu")] {
         let said = schemathesis(&pair.admin_address(process), pair.folder(), region).await;
         assert_eq!(said.code, 0, "{}: {said}", process.name());
@@ -71,10 +56,7 @@ async fn every_process_does_what_the_openapi_file_says() {
     pair.assert_alive();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_of_other_sites_are_refused_gets_change_nothing_and_errors_hold_no_secret() {
-    let pair = pair().await;
-    pair.start().await;
+async fn what_is_asked_is_answered_and_what_is_refused_changes_nothing(pair: &Pair) {
     let order = "/api/v1/links/eu-us/pause";
     for head in ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
         assert_eq!(pair.ask(APPLIER, order, Some("{}"), head).await.code, 403, "{head}");
@@ -114,6 +96,36 @@ async fn pages_of_other_sites_are_refused_gets_change_nothing_and_errors_hold_no
     })
     .await;
     assert_eq!(pair.ask(RELAY, "/api/v1/verify", None, "").await.code, 404);
+    let cancelled = pair.ask(APPLIER, "/api/v1/verify/cancel", Some("{}"), "").await;
+    assert_eq!(
+        (cancelled.code, cancelled.json["running"].as_bool()),
+        (200, Some(false)),
+        "{}",
+        cancelled.json
+    );
+
+    // What the console asks, which may stand where no server is reached.
+    let report = pair.ask(APPLIER, "/api/v1/check", Some("{}"), "").await.json;
+    assert!(report["counts"]["fail"] == 0 && report["counts"]["pass"].as_u64() > Some(20), "{report}");
+    for process in [APPLIER, RELAY] {
+        let tables = pair.ask(process, "/api/v1/tables/eu", None, "").await.json;
+        assert_eq!(
+            (tables["tables"][0]["table"].as_str(), tables["tables"][0]["in_step"].as_bool()),
+            (Some("shop.t"), Some(true)),
+            "{tables}"
+        );
+        let table = pair.ask(process, "/api/v1/tables/eu/shop.t", None, "").await.json;
+        assert!(
+            table["create"].as_str().is_some_and(|create| create.starts_with("CREATE TABLE `t`")),
+            "{table}"
+        );
+    }
+    for (path, code) in
+        [("eu/shop.none", 200), ("eu/none.t", 404), ("eu/plain", 400), ("mars", 404), ("eu/a/b", 404)]
+    {
+        let answer = pair.ask(APPLIER, &format!("/api/v1/tables/{path}"), None, "").await;
+        assert_eq!((answer.code, answer.json["create"].is_null()), (code, true), "{path}: {}", answer.json);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,5 +208,62 @@ async fn one_address_answers_for_all_that_up_runs_and_reload_reaches_all() {
     assert_eq!(of("relay eu")["applied"][0], "region.eu.relay.retain");
     assert!(of("applier eu-us")["applied"].as_array().is_some_and(Vec::is_empty), "{all}");
     assert!(of("up shop")["error"].is_null(), "{all}");
+    metrics_of_all_are_one_page(&pair, address.trim()).await;
+    sections_come_and_go(&pair, address.trim()).await;
     drop(up);
+}
+
+async fn metrics_of_all_are_one_page(pair: &Pair, address: &str) {
+    let page = pair.text_at(address, "/metrics").await;
+    for process in Process::ALL {
+        let (of, name) = match process {
+            Process::Relay(name) => ("region", name),
+            Process::Applier(name) => ("link", name),
+        };
+        for series in ["twinlog_process_up", "process_start_time_seconds"] {
+            assert!(
+                page.contains(&format!("{series}{{sync=\"shop\",{of}=\"{name}\"}}")),
+                "{series} {name}: {page}"
+            );
+        }
+    }
+    promtool_takes(&page, "up").await;
+}
+
+/// A link's section is taken out of the file, and its process ends; it is put back, and its process is there again.
+async fn sections_come_and_go(pair: &Pair, address: &str) {
+    let config = pair.config().to_string_lossy().into_owned();
+    let whole = std::fs::read_to_string(pair.config()).expect("the file");
+    let (before, _) = whole.split_once("[link.us-eu]").expect("the last section");
+    let one_way = before.replace("[link.eu-us]", "[link.eu-us]\ndetect = \"key\"");
+    pair.write_file("twinlog.toml", &one_way);
+    let said = Finished::of(&["reload", "-c", &config], SOON).await;
+    assert!(
+        said.code == 0 && said.out.contains("up shop: applier us-eu ends: its section is gone"),
+        "{said}"
+    );
+    let published = pair.folder().join("state/applier-us-eu.admin");
+    until("the process has ended", SOON, async || {
+        if published.exists() { Err("it is still published".into()) } else { Ok(()) }
+    })
+    .await;
+    let links = pair.ask_at(address, "/api/v1/status", None, "").await.json["links"].clone();
+    assert_eq!(links.as_array().map(Vec::len), Some(1), "{links}");
+    // A password that can't be read: nothing is changed.
+    let lacking =
+        whole.replace("mysql.writer_password_file = \"secret\"", "mysql.writer_password_file = \"lost\"");
+    pair.write_file("twinlog.toml", &lacking);
+    let said = pair.ask_at(address, "/api/v1/reload", Some("{}"), "").await;
+    assert_eq!(said.code, 409, "{}", said.json);
+
+    pair.write_file("twinlog.toml", &whole);
+    let said = Finished::of(&["reload", "-c", &config], SOON).await;
+    assert!(said.code == 0 && said.out.contains("up shop: applier us-eu starts"), "{said}");
+    // It was stopped by a person before, and stays so.
+    pair.wait_state("us-eu", "stopped", SOON).await;
+    let said = pair.ask_at(address, "/api/v1/links/us-eu/start", Some("{}"), "").await;
+    assert_eq!(said.code, 200, "{}", said.json);
+    pair.wait_running().await;
+    pair.us.run("INSERT INTO shop.t VALUES (7, 7)").await;
+    pair.wait_in_step(SOON).await;
 }

@@ -1,12 +1,10 @@
 //! The console, in a real browser against a real running pair: what happens is read off the page, and what a person
-//! decides there happens.
+//! decides there happens. It stands where only the admin addresses are reached.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::{Browser, Pair, PairOptions, Process, TwinlogProcess, twinlog, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -30,15 +28,36 @@ async fn pair() -> Pair {
     pair
 }
 
+/// The pair's file as a host has it that reaches no MySQL server, no relay and no password: only admin addresses.
+fn far_file(pair: &Pair) -> PathBuf {
+    let mut port = 0;
+    let line = |line: &str| match line.split_once(" = ") {
+        Some((key @ ("mysql.address" | "relay.address"), _)) => {
+            port += 1;
+            format!("{key} = \"127.0.0.1:{port}\"\n")
+        }
+        Some((key, _)) if key.ends_with("password_file") => format!("{key} = \"not-here\"\n"),
+        _ => format!("{line}\n"),
+    };
+    let text: String = pair.file().text().lines().map(line).collect();
+    assert!(!text.contains(pair.eu.address()) && !text.contains("\"secret\""), "{text}");
+    pair.write_file("far.toml", &text)
+}
+
 /// A console beside the pair, and its address.
-async fn console(folder: &Path, file: &Path) -> (TwinlogProcess, String) {
+pub(crate) async fn console(folder: &Path, file: &Path) -> (TwinlogProcess, String) {
+    console_at("127.0.0.1:0", folder, file).await
+}
+
+async fn console_at(listen: &str, folder: &Path, file: &Path) -> (TwinlogProcess, String) {
     let mut command = twinlog();
-    command.args(["console", "--listen", "127.0.0.1:0", "-c"]).arg(file);
+    command.args(["console", "--listen", listen, "-c"]).arg(file);
     // The thread that starts it lives as long as the test: the kernel ends the console with it.
-    let console = TwinlogProcess::start_plain("console", &command, &folder.join("console.log"));
+    let log = file.file_stem().unwrap_or_default().to_string_lossy().into_owned() + "-console.log";
+    let console = TwinlogProcess::start_plain("console", &command, &folder.join(log));
     let url = until("the console says where it is", SOON, async || {
         let log = console.log();
-        log.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned).ok_or(log.clone())
+        log.split_whitespace().find(|word| word.starts_with("http")).map(str::to_owned).ok_or(log.clone())
     })
     .await;
     (console, url)
@@ -58,7 +77,7 @@ async fn picture(page: &mut Browser, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_sees_what_stopped_and_what_to_do_and_decides_on_the_page() {
     let pair = pair().await;
-    let (_console, url) = console(pair.folder(), pair.config()).await;
+    let (_console, url) = console(pair.folder(), &far_file(&pair)).await;
     let mut page = Browser::start(WIDE, "light").await;
     page.open(&url).await;
     both_regions_are_alive(&mut page).await;
@@ -69,7 +88,9 @@ async fn a_person_sees_what_stopped_and_what_to_do_and_decides_on_the_page() {
     the_regions_are_compared_and_checked(&mut page).await;
     a_new_link_is_drafted(&mut page).await;
     it_works_by_keyboard_and_on_a_phone(&mut page).await;
+    a_link_is_reset_and_deleted(&pair, &mut page).await;
     assert_eq!(page.complaints().await, [""; 0], "the page complained");
+    from_elsewhere_it_wants_its_token(&pair, &mut page).await;
 }
 
 async fn both_regions_are_alive(page: &mut Browser) {
@@ -159,6 +180,15 @@ async fn a_conflict_is_read_and_decided(pair: &Pair, page: &mut Browser) {
     page.click(".conflict[open]:has-text('waits for you') button:has-text('Keep the row here')").await;
     page.click("dialog button:has-text('Keep the row here')").await;
     pair.wait_in_step(SOON).await;
+    // What was decided is turned round: the row of us is back, in both regions.
+    page.wait(".conflict:has-text('us/1') summary", "source won").await;
+    page.click(".conflict:has-text('us/1') summary").await;
+    page.click(".conflict:has-text('us/1') [data-action=flip]").await;
+    page.wait("dialog", "The winner's row, and what was written to it since.").await;
+    page.click("dialog button:has-text('Flip')").await;
+    page.wait(".conflict:has-text('us/1') summary", "source won, flipped").await;
+    assert_eq!(pair.us.row::<i64>("SELECT qty FROM shop.stock WHERE id = 1").await, 200);
+    pair.wait_in_step(SOON).await;
     page.open_hash("#/").await;
     page.wait(VERDICT, "All regions are in step").await;
 }
@@ -168,9 +198,92 @@ async fn the_regions_are_compared_and_checked(page: &mut Browser) {
     page.click("[data-action=verify]").await;
     page.click("dialog button:has-text('Compare')").await;
     page.wait("#verified", "equal").await;
+    page.wait("#verified tbody tr", "shop.stock").await;
     page.open_hash("#/check").await;
     page.click("[data-action=check]").await;
     page.wait("dl.facts div", "Failed0").await;
+    page.wait("details", "passed").await;
+}
+
+async fn a_link_is_reset_and_deleted(pair: &Pair, page: &mut Browser) {
+    page.open_hash("#/link/us-eu").await;
+    page.click("[data-action=stop]").await;
+    page.click("dialog button:has-text('Stop')").await;
+    page.wait(VERDICT, "stopped").await;
+    pair.us.run("INSERT INTO shop.stock VALUES (77, 'never', 0)").await;
+    let behind = "dl.facts div:has-text('Behind')";
+    page.wait(behind, "transaction").await;
+    page.click("[data-action=reset]").await;
+    page.wait("dialog li", "of its source still to come will never be applied").await;
+    picture(page, "console-reset").await;
+    let off = page.eval("document.querySelector('dialog button[type=submit]').disabled").await;
+    assert_eq!(off, true, "the link's name is typed first");
+    page.fill("dialog label:has(code) input", "us-eu").await;
+    page.click("dialog button:has-text('Reset')").await;
+    until("the checkpoint is gone", SOON, async || {
+        let left: u64 = pair.eu.row("SELECT COUNT(*) FROM twinlog.checkpoint WHERE origin = 'us'").await;
+        if left == 0 { Ok(()) } else { Err(format!("{left} rows")) }
+    })
+    .await;
+    page.click("[data-action=delete]").await;
+    page.wait("dialog li", "can't be continued, only begun anew").await;
+    page.press("Escape").await;
+    page.wait_gone("dialog[open]").await;
+    page.click("[data-action=start]").await;
+    page.click("dialog button:has-text('Start')").await;
+    page.wait(VERDICT, "running").await;
+    // It began from now on: the row that waited never comes, a later one does.
+    pair.us.run("INSERT INTO shop.stock VALUES (78, 'comes', 0)").await;
+    until("the later row is there", SOON, async || {
+        let ids: Vec<i64> = pair.eu.rows("SELECT id FROM shop.stock WHERE id >= 77").await;
+        if ids == [78] { Ok(()) } else { Err(format!("{ids:?}")) }
+    })
+    .await;
+    page.click("[data-action=stop]").await;
+    page.click("dialog button:has-text('Stop')").await;
+    page.wait(VERDICT, "stopped").await;
+    page.click("[data-action=delete]").await;
+    page.fill("dialog label:has(code) input", "us-eu").await;
+    page.click("dialog button:has-text('Delete')").await;
+    until("nothing of the link is left", SOON, async || {
+        let left: u64 = pair.eu.row("SELECT COUNT(*) FROM twinlog.link").await;
+        if left == 0 { Ok(()) } else { Err(format!("{left} births")) }
+    })
+    .await;
+}
+
+/// Beyond loopback, with TLS, the page and its addresses tell nothing before the token was shown.
+async fn from_elsewhere_it_wants_its_token(pair: &Pair, page: &mut Browser) {
+    let token = "0123456789abcdef0123456789abcdef";
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let cert = pair.write_file("console.pem", &certified.cert.pem());
+    let key = pair.write_file("console.key", &certified.signing_key.serialize_pem());
+    let file = pair.write_file("console-token", token);
+    let keys = format!(
+        "[sync]\nconsole.token_file = {file:?}\nconsole.tls_cert = {cert:?}\nconsole.tls_key = {key:?}\n"
+    );
+    let text = std::fs::read_to_string(far_file(pair)).expect("the file").replacen("[sync]\n", &keys, 1);
+    let config = pair.write_file("open.toml", &text);
+    let (_console, url) = console_at("0.0.0.0:0", pair.folder(), &config).await;
+    let url = url.replace("0.0.0.0", "127.0.0.1");
+    page.open(&url).await;
+    page.wait(VERDICT, "Sign in").await;
+    for path in ["state", "events", "conflicts", "links/eu-us/at-stake"] {
+        let code = page.eval(&format!("fetch('api/v1/{path}').then((answer) => answer.status)")).await;
+        assert_eq!(code, 401, "{path}");
+    }
+    let stop = "fetch('api/v1/links/eu-us/stop', { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } })";
+    assert_eq!(page.eval(&format!("{stop}.then((answer) => answer.status)")).await, 401);
+    page.fill("input[name=token]", "0123456789abcdef0123456789abcdeX").await;
+    page.press("Enter").await;
+    page.wait(".fault", "his is not the console's token").await;
+    picture(page, "console-sign-in").await;
+    page.fill("input[name=token]", token).await;
+    page.press("Enter").await;
+    page.wait(".picture .link .label", "eu-us").await;
+    assert_eq!(page.eval("document.cookie").await, "", "no script reads who is signed in");
+    page.open(&url).await;
+    page.wait(".picture .link .label", "eu-us").await;
 }
 
 async fn a_new_link_is_drafted(page: &mut Browser) {
@@ -182,6 +295,7 @@ async fn a_new_link_is_drafted(page: &mut Browser) {
     page.wait("fieldset", "shop.stock").await;
     page.click("button:has-text('shop.stock')").await;
     page.wait("section[aria-label='Structure in the target'] pre", "CREATE TABLE `shop`.`stock`").await;
+    page.wait("section[aria-label='Structure in the target'] summary", "us has a table of that name").await;
     picture(page, "console-new-link").await;
 }
 
@@ -234,70 +348,3 @@ const CONTRAST: &str = r"(() => {
   }
   return [...bad].join('; ');
 })()";
-
-/// A request as no browser would send it; the answer's first line and its headers.
-async fn raw(url: &str, request: &str) -> String {
-    let address = url.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).await.expect("the console listens");
-    let request = request.replace("HOST", address);
-    stream.write_all(request.as_bytes()).await.expect("it takes a request");
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
-    read.expect("it answers in time").expect("it can be read");
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_neither_read_nor_change_anything_and_only_loopback_is_served() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("shop.toml");
-    std::fs::write(&file, LONELY).expect("a file can be written");
-    let (_console, url) = console(folder.path(), &file).await;
-    let page = raw(&url, "GET / HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n").await;
-    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
-    let head = page.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
-    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "nosniff", "no-store"] {
-        assert!(head.contains(part), "{part} in {head}");
-    }
-    for (code, request) in [
-        (403, "GET /api/v1/state HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"),
-        (
-            403,
-            "GET /api/v1/state HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n",
-        ),
-        (
-            403,
-            "POST /api/v1/links/eu-us/stop HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-        ),
-        (
-            403,
-            "POST /api/v1/links/eu-us/stop HTTP/1.1\r\nHost: HOST\r\nOrigin: http://evil.example\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-        ),
-        (
-            415,
-            "POST /api/v1/links/eu-us/stop HTTP/1.1\r\nHost: HOST\r\nOrigin: http://HOST\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-        ),
-        (404, "GET /api/v1/links/eu-us/stop HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"),
-        (
-            404,
-            "POST /api/v1/links/none/stop HTTP/1.1\r\nHost: HOST\r\nOrigin: http://HOST\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-        ),
-        (405, "DELETE / HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"),
-        (
-            502,
-            "POST /api/v1/links/eu-us/stop HTTP/1.1\r\nHost: HOST\r\nOrigin: http://HOST\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-        ),
-    ] {
-        let answer = raw(&url, request).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{request}: {answer}");
-    }
-    let path = file.to_string_lossy().into_owned();
-    let open = harness::Finished::of(&["console", "-c", &path, "--listen", "0.0.0.0:0"], SOON).await;
-    open.assert_failed(2, &["loopback only", "0.0.0.0", "ssh -L"]);
-}
-
-/// A sync of which nothing runs.
-const LONELY: &str = "[sync]\nname = \"shop\"\ntables = \"shop.*\"\nstate_dir = \"state\"\nallow_inline_secrets = true\n\
-    [region.eu]\nmysql.address = \"127.0.0.1:1\"\nmysql.user = \"u\"\nmysql.password = \"p\"\nrelay.listen = \"127.0.0.1:2\"\nrelay.password = \"p\"\n\
-    [region.us]\nmysql.address = \"127.0.0.1:3\"\nmysql.user = \"u\"\nmysql.password = \"p\"\n\
-    [link.eu-us]\nfrom = \"eu\"\nto = \"us\"\n";

@@ -22,6 +22,7 @@ mod conflict_storm;
 mod conflict_weights;
 mod conflicts;
 mod console;
+mod console_access;
 mod copy;
 mod demo;
 mod downstreams;

@@ -136,7 +136,7 @@ pub(crate) struct UpArgs {
     /// Only what stands beside this region: its relay and the appliers that write into it (may be repeated)
     #[arg(long, value_name = "NAME")]
     pub(crate) region: Vec<String>,
-    /// Where the console listens, on loopback [default: 127.0.0.1:7490, or a free port when that is taken]
+    /// Where the console listens [default: console.listen of the file, else 127.0.0.1:7490, or a free port when that is taken]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "no_console")]
     pub(crate) console: Option<String>,
     /// Without the console
@@ -149,7 +149,7 @@ pub(crate) struct UpArgs {
 pub(crate) struct ConsoleArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
-    /// Where it listens, on loopback [default: 127.0.0.1:7490, or a free port when that is taken]
+    /// Where it listens [default: console.listen of the file, else 127.0.0.1:7490, or a free port when that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
 }

@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod command;
 mod console;
+mod door;
 mod failure;
 mod logging;
 mod shutdown;

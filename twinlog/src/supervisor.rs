@@ -2,8 +2,9 @@
 //!
 //! A child that ends is started again after a jittered, growing pause. When told to end, each child gets SIGTERM and
 //! its standard input closed, then a deadline, then SIGKILL. A child ends by itself when its standard input closes, so
-//! none stays behind when this process is killed.
+//! none stays behind when this process is killed. Which children there are may change while it runs.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// One child: what it is called, and its arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChildSpec {
     /// For logs.
     pub(crate) label: String,
@@ -47,19 +49,54 @@ pub(crate) enum Output {
 
 /// Runs all children until shutdown; returns when every one has ended. `true`: none had to be killed.
 pub(crate) async fn supervise(children: Vec<ChildSpec>, output: Output, shutdown: &Shutdown) -> bool {
-    let mut keepers = JoinSet::new();
-    for spec in children {
-        keepers.spawn(keep(spec, output.clone(), shutdown.clone()));
-    }
-    let mut clean = true;
-    while let Some(ended) = keepers.join_next().await {
-        clean &= ended.unwrap_or(false);
-    }
-    clean
+    let (_unchanged, wanted) = watch::channel(children);
+    supervise_changing(wanted, output, shutdown).await
 }
 
-/// Keeps one child running until shutdown. `true`: it did not have to be killed.
-async fn keep(spec: ChildSpec, output: Output, shutdown: Shutdown) -> bool {
+/// The same, of whatever is wanted at the time: a child that no longer is ends, one that is new starts.
+pub(crate) async fn supervise_changing(
+    mut wanted: watch::Receiver<Vec<ChildSpec>>,
+    output: Output,
+    shutdown: &Shutdown,
+) -> bool {
+    let mut keepers = JoinSet::new();
+    let mut kept: BTreeMap<String, (ChildSpec, CancellationToken)> = BTreeMap::new();
+    let (mut clean, mut may_change) = (true, true);
+    loop {
+        let all = wanted.borrow_and_update().clone();
+        kept.retain(|_, (spec, end)| {
+            let stays = all.contains(spec);
+            if !stays {
+                tracing::info!(child = spec.label, "is not wanted any more");
+                end.cancel();
+            }
+            stays
+        });
+        for spec in all {
+            if !kept.contains_key(&spec.label) && !shutdown.token.is_cancelled() {
+                let end = shutdown.token.child_token();
+                keepers.spawn(keep(spec.clone(), output.clone(), end.clone(), shutdown.now.clone()));
+                kept.insert(spec.label.clone(), (spec, end));
+            }
+        }
+        loop {
+            tokio::select! {
+                biased;
+                ended = keepers.join_next(), if !keepers.is_empty() => {
+                    clean &= ended.is_some_and(|ended| ended.unwrap_or(false));
+                }
+                () = shutdown.token.cancelled(), if keepers.is_empty() => return clean,
+                changed = wanted.changed(), if may_change => {
+                    may_change = changed.is_ok();
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Keeps one child running until it is to end. `true`: it did not have to be killed.
+async fn keep(spec: ChildSpec, output: Output, until: CancellationToken, now: CancellationToken) -> bool {
     let mut pause = Pause::default();
     loop {
         let started = Instant::now();
@@ -70,9 +107,9 @@ async fn keep(spec: ChildSpec, output: Output, shutdown: Shutdown) -> bool {
                 let input = child.stdin.take();
                 tokio::select! {
                     biased;
-                    () = shutdown.token.cancelled() => {
+                    () = until.cancelled() => {
                         drop(input);
-                        return end(&spec, child, &shutdown.now).await;
+                        return end(&spec, child, &now).await;
                     }
                     status = child.wait() => said_ended(&spec, status),
                 }
@@ -83,7 +120,7 @@ async fn keep(spec: ChildSpec, output: Output, shutdown: Shutdown) -> bool {
         tracing::info!(child = spec.label, milliseconds = wait.as_millis(), "will be started again");
         tokio::select! {
             biased;
-            () = shutdown.token.cancelled() => return true,
+            () = until.cancelled() => return true,
             () = tokio::time::sleep(wait) => {}
         }
     }

@@ -8,9 +8,11 @@ use std::net::IpAddr;
 
 use hyper::header::{self, HeaderMap};
 use hyper::{Method, StatusCode};
+use twinlog::config::Admin;
 use wire::Secret;
 
 use super::reply::Reply;
+use crate::door::Door;
 
 /// Who may ask a process.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,12 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// As a door and its section of the file say.
+    pub(crate) fn of(door: &Door, admin: &Admin) -> Self {
+        let name = admin.address.as_deref().and_then(|a| a.rsplit_once(':')).map(|(host, _)| host.to_owned());
+        Self { token: door.token(), names: name.into_iter().collect() }
+    }
+
     /// Refuses what is not to be answered.
     pub(super) fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Reply> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
@@ -58,7 +66,7 @@ impl Access {
         let Some(token) = &self.token else { return Ok(()) };
         let shown = authorization.and_then(|text| text.split_once(' '));
         let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
-        if shown.is_some_and(|shown| is_equal(shown.trim().as_bytes(), token.expose().as_bytes())) {
+        if shown.is_some_and(|shown| is_token(shown, token)) {
             return Ok(());
         }
         let remedy = "send Authorization: Bearer TOKEN, with the token of admin.token_file";
@@ -67,7 +75,8 @@ impl Access {
         Err(reply)
     }
 
-    fn is_ours(&self, host: Option<&str>) -> bool {
+    /// Does this `Host` mean us?
+    pub(crate) fn is_ours(&self, host: Option<&str>) -> bool {
         let name = host.map(name_in);
         is_local(host)
             || name.is_some_and(|name| self.names.iter().any(|ours| ours.eq_ignore_ascii_case(name)))
@@ -75,7 +84,7 @@ impl Access {
 }
 
 /// A page of some other site may have its name point here; it is not to read what is served.
-pub(crate) fn is_local(host: Option<&str>) -> bool {
+fn is_local(host: Option<&str>) -> bool {
     let Some(name) = host.map(name_in) else { return true };
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
@@ -90,9 +99,14 @@ fn name_in(host: &str) -> &str {
 }
 
 /// Is an `Origin` the host that was asked?
-fn is_same(origin: &str, host: Option<&str>) -> bool {
+pub(crate) fn is_same(origin: &str, host: Option<&str>) -> bool {
     let of = origin.split_once("://").map(|(_, host)| host);
     of.is_some() && of == host
+}
+
+/// Is this the token?
+pub(crate) fn is_token(shown: &str, token: &Secret) -> bool {
+    is_equal(shown.trim().as_bytes(), token.expose().as_bytes())
 }
 
 /// Compares without telling by its time how much was right.

@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use twinlog::config::{Admin, File};
 use wire::{Secret, TlsOptions};
 
-use super::call::{Call, encoded};
+use super::call::Call;
+pub(crate) use super::call::encoded;
 use super::reply::Reply;
 use super::{Kind, ProcessStatus, Report, published};
 
@@ -22,7 +23,7 @@ use super::{Kind, ProcessStatus, Report, published};
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For what waits for a server.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A status with GTID sets of thousands of runs stays far below.
 const LARGEST_ANSWER: usize = 8 << 20;
@@ -90,6 +91,21 @@ impl Peer {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// As metrics name it: `("link", "eu-us")`.
+    pub(super) fn label(&self) -> (&'static str, String) {
+        let of = if self.kind == Kind::Relay { "region" } else { "link" };
+        (of, self.name.clone())
+    }
+
+    /// What is at a path, as it is.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Refused> {
+        let (code, body) = self.send(Method::GET, path, Vec::new(), TIMEOUT).await?;
+        if code.is_success() {
+            return Ok(String::from_utf8_lossy(&body).into_owned());
+        }
+        Err(self.unreachable(&format!("it answers {code}")))
     }
 
     /// Its status; and makes sure that it is the right one who answers: a port may have found a new owner.
@@ -222,6 +238,39 @@ pub(crate) async fn order<T: DeserializeOwned>(
 ) -> Result<T, Refused> {
     let path = format!("/api/v1/links/{}/{action}", encoded(link));
     Peer::of(file, Kind::Applier, link).post(&path, body).await
+}
+
+/// Asks one process after the other until one can answer: who is not there, does not serve the path, or lacks a server or
+/// a password for it, leaves it to the next. What the last one says is said when none can.
+pub(crate) async fn first<T: DeserializeOwned>(
+    peers: &[Peer],
+    (method, path): (Method, &str),
+    body: &Json,
+    within: Duration,
+) -> Result<T, Refused> {
+    let mut last = Refused::Unreachable(Unreachable("the file has no process that could be asked".into()));
+    for peer in peers {
+        let body = if method == Method::GET { Vec::new() } else { body.to_string().into_bytes() };
+        match peer.exchange(method.clone(), path, body, within).await {
+            Err(refused) if refused.leaves_it_to_others() => {
+                // An answer tells more than a silence.
+                if matches!(refused, Refused::Answered { .. }) || matches!(last, Refused::Unreachable(_)) {
+                    last = refused;
+                }
+            }
+            answered => return answered,
+        }
+    }
+    Err(last)
+}
+
+impl Refused {
+    fn leaves_it_to_others(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Answered { code, .. } => matches!(code, 401 | 403 | 404 | 500..),
+        }
+    }
 }
 
 /// Passes a request on as it is, and the answer back.

@@ -152,13 +152,11 @@ async fn change(
 /// The regions that this process may be asked about.
 fn tables(site: &Site) -> Result<ConflictTables, Reply> {
     let file = site.file();
-    let mut tables = ConflictTables::of(&file)
-        .map_err(|failure| Reply::failure(StatusCode::INTERNAL_SERVER_ERROR, &failure))?;
-    if site.kind() == Kind::Applier {
-        let to = file.links.get(site.name()).map(|link| link.to.clone()).unwrap_or_default();
-        tables.keep(&to);
-    }
-    Ok(tables)
+    let tables = match site.kind() {
+        Kind::Applier => ConflictTables::of_link(&file, site.name()),
+        Kind::Up | Kind::Relay => ConflictTables::of(&file),
+    };
+    tables.map_err(|failure| Reply::failure(StatusCode::INTERNAL_SERVER_ERROR, &failure))
 }
 
 async fn open_table(tables: &ConflictTables, region: &str) -> Result<ConflictTable, Reply> {

@@ -1,5 +1,6 @@
 //! Prometheus's text format: help, type and samples of one metric after the other, each with the labels of its process.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use measure::Histogram;
@@ -82,6 +83,29 @@ impl Page {
     }
 }
 
+/// Several processes' pages as one: the samples of a metric stand together, under one HELP and TYPE, as the format asks.
+/// Each sample keeps its labels, which say whose it is.
+pub(super) fn merged(pages: &[String]) -> String {
+    let mut metrics: BTreeMap<&str, (String, String)> = BTreeMap::new();
+    for page in pages {
+        let mut name = "";
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                name = rest.split(' ').next().unwrap_or_default();
+            }
+            let (head, samples) = metrics.entry(name).or_default();
+            if !line.starts_with('#') {
+                *samples += line;
+                samples.push('\n');
+            } else if head.lines().count() < 2 {
+                *head += line;
+                head.push('\n');
+            }
+        }
+    }
+    metrics.into_values().map(|(head, samples)| head + &samples).collect()
+}
+
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
 pub(super) fn number(value: u64) -> f64 {
     value as f64
@@ -90,4 +114,30 @@ pub(super) fn number(value: u64) -> f64 {
 /// A text inside a label's quotes.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Page, merged};
+
+    #[test]
+    fn pages_of_several_processes_become_one_with_each_metric_once() {
+        let page = |labels: &str, lag: f64| {
+            let mut page = Page { text: String::new(), labels: labels.into() };
+            page.gauge("lag", "How far.", lag);
+            page.each(
+                "rows",
+                "How many.",
+                Kind::Gauge,
+                [("op=\"a\"".to_owned(), 1.0), ("op=\"b\"".to_owned(), 2.0)],
+            );
+            page.text
+        };
+        assert_eq!(
+            merged(&[page("link=\"x\"", 1.0), page("link=\"y\"", 2.0)]),
+            "# HELP lag How far.\n# TYPE lag gauge\nlag{link=\"x\"} 1\nlag{link=\"y\"} 2\n\
+             # HELP rows How many.\n# TYPE rows gauge\nrows{link=\"x\",op=\"a\"} 1\nrows{link=\"x\",op=\"b\"} 2\n\
+             rows{link=\"y\",op=\"a\"} 1\nrows{link=\"y\",op=\"b\"} 2\n"
+        );
+    }
 }

@@ -6,10 +6,11 @@
 //! GET  /api/v1/status                       {"kind": "relay" | "applier", "sync": …, "pid": …, and the fields of its status}
 //! POST /api/v1/links/NAME/start|stop|pause|resume|reset|delete|skip      GET …/at-stake
 //! GET  /api/v1/conflicts[/REGION/NUMBER]    POST …/resolve|flip
-//! GET  /api/v1/log/REGION                   GET, POST /api/v1/verify     POST /api/v1/reload
+//! GET  /api/v1/log/REGION                   GET, POST /api/v1/verify     POST /api/v1/verify/cancel
+//! GET  /api/v1/tables/REGION[/TABLE]        POST /api/v1/check           POST /api/v1/reload
 //! GET  /api/v1/openapi.json                 all of this, for programs
 //!
-//! socket ─▶ server (bounds, TLS) ─▶ access (token, Host, Origin) ─▶ call ─▶ site (by path) ─▶ reply
+//! door (TLS) ─▶ server (bounds) ─▶ access (token, Host, Origin) ─▶ call ─▶ site (by path) ─▶ reply
 //! ```
 //!
 //! It listens on loopback unless it has a token and TLS. Without a configured address it takes a free port and publishes
@@ -19,6 +20,7 @@
 mod access;
 mod board;
 mod call;
+mod check;
 pub(crate) mod client;
 mod conflicts;
 mod exposition;
@@ -30,9 +32,10 @@ mod reload;
 mod reply;
 mod server;
 mod site;
+mod tables;
 mod verify;
 
-pub(crate) use access::is_local;
+pub(crate) use access::{Access, is_same, is_token};
 pub(crate) use board::{Board, Kind, ProcessStatus, Reader, Report, unix_time};
 pub(crate) use client::Unreachable;
 pub(crate) use links::{Asked, AtStake, Done, said_deleted, said_skipped};
@@ -42,6 +45,7 @@ pub(crate) use reload::NeedsRestart;
 pub(crate) use reload::{Reloaded, reload};
 pub(crate) use server::Listener;
 pub(crate) use site::{Hands, Site};
+pub(crate) use verify::{Progress, View as Verifying};
 
 /// What somebody sent, for an error: short, and nothing that a terminal would obey.
 fn text_of(text: &str) -> String {

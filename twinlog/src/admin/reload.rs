@@ -16,6 +16,7 @@ use super::call::Call;
 use super::client::{Peer, Refused, Unreachable};
 use super::reply::Reply;
 use super::site::{Hands, Site};
+use crate::command::Changes;
 use crate::failure::Failure;
 
 /// What a process made of the file.
@@ -27,6 +28,12 @@ pub(crate) struct Reloaded {
     pub(crate) applied: Vec<String>,
     /// Keys whose new value needs more.
     pub(crate) restart: Vec<NeedsRestart>,
+    /// Of `up`: the processes that it runs from now on.
+    #[serde(default)]
+    pub(crate) started: Vec<String>,
+    /// Of `up`: the processes that it has told to end.
+    #[serde(default)]
+    pub(crate) ended: Vec<String>,
     /// Why nothing was changed: the process could not be asked, or refused.
     #[serde(default)]
     pub(crate) error: Option<String>,
@@ -92,8 +99,14 @@ async fn reload_some(site: &Site, with_children: bool) -> Result<Vec<Reloaded>, 
             Fate::Restart(why) => own.restart.push(NeedsRestart { key: shown(&key), why: why.into() }),
         }
     }
-    take_over(site, &own, &new)?;
-    tracing::info!(process = own.process, applied = own.applied.join(", "), "configuration reloaded");
+    take_over(site, &mut own, &new)?;
+    tracing::info!(
+        process = own.process,
+        applied = own.applied.join(", "),
+        started = own.started.join(", "),
+        ended = own.ended.join(", "),
+        "configuration reloaded"
+    );
     for needs in &own.restart {
         tracing::warn!(
             process = own.process,
@@ -104,14 +117,15 @@ async fn reload_some(site: &Site, with_children: bool) -> Result<Vec<Reloaded>, 
     }
     let mut all = vec![own];
     if site.kind() == Kind::Up && with_children {
-        all.extend(children(&old).await);
+        let asked = children(&old, |label| !all[0].ended.iter().any(|ended| ended == label)).await;
+        all.extend(asked);
     }
     Ok(all)
 }
 
 /// Hands the file to what runs by it. Where a key can't be taken over, the process goes on with the file it had as far
 /// as that key is concerned: it is what its listener, its link's key or its folder were made of.
-fn take_over(site: &Site, own: &Reloaded, new: &Arc<File>) -> Result<(), Failure> {
+fn take_over(site: &Site, own: &mut Reloaded, new: &Arc<File>) -> Result<(), Failure> {
     if own.restart.iter().any(|needs| needs.why == IDENTITY || needs.why == GONE) {
         // Another link, another sync: nothing of the new file is about this process.
         return Ok(());
@@ -119,18 +133,25 @@ fn take_over(site: &Site, own: &Reloaded, new: &Arc<File>) -> Result<(), Failure
     match site.hands() {
         Hands::Applier(control) => control.reconfigure(applier_config(new, site.name())?),
         Hands::Relay(relay) => relay.reconfigure(&relay_config(new, site.name())?),
+        Hands::Up(crew) => {
+            let Changes { started, ended } = crew.follow(new)?;
+            (own.started, own.ended) = (started, ended);
+        }
         Hands::None => {}
     }
     site.set_file(new.clone());
     Ok(())
 }
 
-/// Tells every relay and applier of the file to reload, those that were there before the change.
-async fn children(file: &File) -> Vec<Reloaded> {
+/// Tells every relay and applier to reload that was there before the change and still is: who is new has read the file.
+async fn children(file: &File, stays: impl Fn(&str) -> bool) -> Vec<Reloaded> {
     let mut asked = JoinSet::new();
     for peer in Peer::all(file) {
+        let process = format!("{} {}", peer.kind(), peer.name());
+        if !stays(&process) {
+            continue;
+        }
         asked.spawn(async move {
-            let process = format!("{} {}", peer.kind(), peer.name());
             let answer: Result<Vec<Reloaded>, Refused> =
                 peer.post("/api/v1/reload", &serde_json::json!({})).await;
             match answer {
@@ -155,7 +176,6 @@ const LISTENER: &str = "the listener is bound already";
 const FOLDER: &str = "files are open there";
 const FIRST: &str = "it counts when the link begins; twinlog link reset makes it begin anew";
 const RELAY: &str = "the relay's connections are made with it";
-const CHILDREN: &str = "twinlog up starts one process for each section when it starts";
 
 /// What becomes of a changed key in a process.
 fn fate(kind: Kind, name: &str, file: &File, key: &Key) -> Fate {
@@ -167,9 +187,6 @@ fn fate(kind: Kind, name: &str, file: &File, key: &Key) -> Fate {
         (_, ["sync", "admin", ..]) => Fate::Foreign,
         (Kind::Applier, _) => of_applier(name, file, &key),
         (Kind::Relay, _) => of_relay(name, &key),
-        (Kind::Up, ["link", link, "from" | "to"]) if file.links.contains_key(*link) => Fate::Foreign,
-        (Kind::Up, ["link", link, ..]) if !file.links.contains_key(*link) => Fate::Restart(CHILDREN),
-        (Kind::Up, ["region", region, ..]) if !file.regions.contains_key(*region) => Fate::Restart(CHILDREN),
         (Kind::Up, _) => Fate::Foreign,
     }
 }
@@ -249,77 +266,4 @@ fn shown(key: &Key) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use twinlog::config::{self, File};
-
-    use super::{Fate, changed, fate, shown};
-    use crate::admin::Kind;
-
-    const FILE: &str = r#"
-        [sync]
-        name = "shop"
-        tables = "shop.*"
-        state_dir = "s"
-        allow_inline_secrets = true
-        [region.eu]
-        mysql.address = "a"
-        mysql.user = "u"
-        relay.listen = "127.0.0.1:1"
-        relay.password = "p"
-        [region.us]
-        mysql.address = "b"
-        mysql.user = "u"
-        [link.eu-us]
-        from = "eu"
-        to = "us"
-        group = { max_transactions = 5 }
-    "#;
-
-    fn file() -> File {
-        config::parse(FILE, Path::new("shop.toml")).unwrap()
-    }
-
-    fn told(after: &str) -> Vec<String> {
-        changed(FILE, after).iter().map(shown).collect()
-    }
-
-    #[test]
-    fn what_changed_is_told_by_the_keys_of_the_file() {
-        assert!(told(FILE).is_empty());
-        assert_eq!(told(&FILE.replace("= 5", "= 6")), ["link.eu-us.group.max_transactions"]);
-        assert_eq!(told(&FILE.replace("relay.password = \"p\"\n", "")), ["region.eu.relay.password"]);
-        let more = format!("{FILE}\n[link.eu-us.table.\"shop.a\"]\non_conflict = \"ignore\"\n");
-        assert_eq!(told(&more), ["link.eu-us.table.\"shop.a\".on_conflict"]);
-    }
-
-    #[test]
-    fn each_process_takes_over_what_is_its_own_and_can_be() {
-        let file = file();
-        let of = |kind, name, key: &str| fate(kind, name, &file, &key.split('.').map(String::from).collect());
-        let applier = |key| of(Kind::Applier, "eu-us", key);
-        let relay = |key| of(Kind::Relay, "eu", key);
-        for key in
-            ["sync.tables", "link.eu-us.group.max_bytes", "link.eu-us.on_conflict", "region.us.mysql.address"]
-        {
-            assert_eq!(applier(key), Fate::Live, "{key}");
-        }
-        for key in ["link.eu-us.from", "link.eu-us.admin.listen", "link.eu-us.initial", "sync.meta_schema"] {
-            assert!(matches!(applier(key), Fate::Restart(_)), "{key}");
-        }
-        for key in
-            ["region.eu.relay.retain", "region.ap.mysql.address", "link.us-eu.ddl", "sync.admin.listen"]
-        {
-            assert_eq!(applier(key), Fate::Foreign, "{key}");
-        }
-        assert_eq!(relay("region.eu.relay.retain"), Fate::Live);
-        assert_eq!(relay("link.ap-eu.from"), Fate::Live);
-        assert_eq!(relay("region.us.relay.retain"), Fate::Foreign);
-        for key in ["region.eu.relay.listen", "region.eu.mysql.address", "region.eu.relay.dir"] {
-            assert!(matches!(relay(key), Fate::Restart(_)), "{key}");
-        }
-        assert!(matches!(of(Kind::Up, "shop", "link.us-eu.from"), Fate::Restart(_)));
-        assert_eq!(of(Kind::Up, "shop", "link.eu-us.ddl"), Fate::Foreign);
-    }
-}
+mod tests;

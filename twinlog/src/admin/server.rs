@@ -13,9 +13,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use twinlog::config::Admin;
 
@@ -25,7 +22,10 @@ use super::call::Call;
 use super::publish::Publication;
 use super::reply::Reply;
 use super::site::Site;
+use crate::door::{Door, Whose};
 use crate::failure::Failure;
+
+const WHOSE: Whose = Whose { name: "the admin API", key: "admin" };
 
 /// Where it listens when the file does not say.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -48,14 +48,9 @@ const LARGEST_BODY: usize = 64 << 10;
 /// No request to this API has a long head.
 const LARGEST_HEAD: usize = 16 << 10;
 
-/// After `accept` failed, out of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// A bound admin listener, published if need be.
 pub(crate) struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    door: Door,
     access: Access,
     publication: Option<Publication>,
 }
@@ -69,86 +64,41 @@ impl Listener {
         name: &str,
     ) -> Result<Self, Failure> {
         let asked = admin.listen.as_deref().unwrap_or(ANY_PORT);
-        let failed = |e| Failure::from_error(&format!("cannot listen for admin requests on {asked}"), &e);
-        let token = admin.token.token().map_err(|fault| Failure::usage(fault.to_string()))?;
-        let tls = match &admin.tls {
-            Some(files) => {
-                let loaded = files.load().await;
-                Some(loaded.map_err(|e| Failure::from_error("cannot use the admin API's certificate", &e))?)
-            }
-            None => None,
-        };
-        let listener = TcpListener::bind(asked).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        // Defence in depth: the configuration refuses it, too.
-        if !address.ip().is_loopback() && (token.is_none() || tls.is_none()) {
-            return Err(Failure::usage(format!(
-                "beyond loopback the admin API needs a token and TLS: {address} has not both"
-            ))
-            .with_remedy("give admin.token_file, admin.tls_cert and admin.tls_key"));
-        }
+        let door = Door::bind(asked, admin, WHOSE).await?;
         let free_port = asked.ends_with(":0");
         let publication = free_port
-            .then(|| Publication::write(state_dir, kind, name, &address.to_string()))
+            .then(|| Publication::write(state_dir, kind, name, &door.address().to_string()))
             .transpose()
             .map_err(|e| Failure::from_error(&format!("cannot write into {}", state_dir.display()), &e))?;
-        let names =
-            admin.address.as_deref().and_then(|a| a.rsplit_once(':')).map(|(host, _)| host.to_owned());
-        let access = Access { token, names: names.into_iter().collect() };
-        Ok(Self { listener, address, tls, access, publication })
+        let access = Access::of(&door, admin);
+        Ok(Self { door, access, publication })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address()
     }
 
     /// Answers until `end` or until it is dropped.
     pub(crate) async fn serve(self, site: Site, end: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let access = Arc::new(self.access);
-        let mut connections = JoinSet::new();
-        loop {
-            // A slot first: the kernel's queue holds those who are too many.
-            let slot = tokio::select! {
-                biased;
-                () = end.cancelled() => break,
-                slot = slots.clone().acquire_owned() => slot,
-            };
-            let stream = tokio::select! {
-                biased;
-                () = end.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept an admin connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
-            };
-            while connections.try_join_next().is_some() {}
-            let (site, access, tls) = (site.clone(), access.clone(), self.tls.clone());
-            connections.spawn(async move {
-                let _slot = slot;
+        let serve = move |stream| {
+            let (site, access) = (site.clone(), access.clone());
+            async move {
                 // Too slow or broken: the client's affair.
-                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, tls, site, access)).await;
-            });
-        }
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, site, access)).await;
+            }
+        };
+        self.door.serve(MOST_CONNECTIONS, serve, end).await;
         drop(self.publication);
     }
 }
 
 async fn connection(
-    stream: TcpStream,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    stream: Box<dyn wire::Stream>,
     site: Site,
     access: Arc<Access>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stream: Box<dyn wire::Stream> = match tls {
-        Some(tls) => tokio::time::timeout(HEADER_TIMEOUT, wire::accept_tls(stream, tls)).await??,
-        None => Box::new(stream),
-    };
+) -> Result<(), hyper::Error> {
     let service = service_fn(move |request| {
         let (site, access) = (site.clone(), access.clone());
         async move {
@@ -162,8 +112,7 @@ async fn connection(
         .max_buf_size(LARGEST_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
-        .await?;
-    Ok(())
+        .await
 }
 
 async fn answer(request: Request<Incoming>, site: &Site, access: &Access) -> Result<Reply, Reply> {

@@ -8,8 +8,8 @@ use twinlog::config::File;
 use super::call::Call;
 use super::reply::Reply;
 use super::verify::Job;
-use super::{Board, Kind, conflicts, links, log, metrics, reload, verify};
-use crate::command::gather;
+use super::{Board, Kind, check, conflicts, links, log, metrics, reload, tables, verify};
+use crate::command::{Crew, gather};
 
 /// What this API is, for people and programs.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -28,16 +28,18 @@ struct Inner {
     verify: Job,
 }
 
-/// What can be done to the process's work, once it is built.
+/// What can be done to the process's work, once it is there.
 #[derive(Clone, Default)]
 pub(crate) enum Hands {
-    /// It is not built yet; or the process has no work of its own.
+    /// It is not built yet.
     #[default]
     None,
     /// A relay's.
     Relay(relay::StatusHandle),
     /// An applier's.
     Applier(applier::Control),
+    /// The processes that `up` runs.
+    Up(Crew),
 }
 
 impl Site {
@@ -112,13 +114,15 @@ impl Site {
         match steps[..] {
             ["livez"] => Ok(Reply::text(StatusCode::OK, "ok")),
             ["readyz"] => Ok(self.readiness().await),
-            ["metrics"] => self.metrics(),
+            ["metrics"] => Ok(self.metrics().await),
             ["api", "v1", "openapi.json"] => Ok(Reply::raw_json(StatusCode::OK, OPENAPI.as_bytes().to_vec())),
             ["api", "v1", "status"] => Ok(self.status().await),
             ["api", "v1", "links", name, action] => Box::pin(links::answer(self, call, name, action)).await,
             ["api", "v1", "conflicts", ref rest @ ..] => Box::pin(conflicts::answer(self, call, rest)).await,
             ["api", "v1", "log", ref rest @ ..] => log::answer(self, call, rest).await,
-            ["api", "v1", "verify"] => verify::answer(self, call),
+            ["api", "v1", "tables", ref rest @ ..] => Box::pin(tables::answer(self, call, rest)).await,
+            ["api", "v1", "check"] => Box::pin(check::answer(self, call)).await,
+            ["api", "v1", "verify", ref rest @ ..] => verify::answer(self, call, rest),
             ["api", "v1", "reload"] => Box::pin(reload::answer(self, call)).await,
             _ => Err(Reply::not_found("no such page")),
         }
@@ -139,10 +143,11 @@ impl Site {
         Reply::text(code, &word)
     }
 
-    fn metrics(&self) -> Result<Reply, Reply> {
-        let none = || Reply::not_found("each relay and applier has metrics of its own");
-        let board = self.0.board.as_ref().ok_or_else(none)?;
-        Ok(Reply::metrics(metrics::render(&board.report(), board.verified().as_ref())))
+    async fn metrics(&self) -> Reply {
+        match &self.0.board {
+            Some(board) => Reply::metrics(metrics::render(&board.report(), board.verified().as_ref())),
+            None => Reply::metrics(metrics::of_all(&self.file()).await),
+        }
     }
 
     async fn status(&self) -> Reply {

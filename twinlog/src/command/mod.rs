@@ -23,7 +23,8 @@ use crate::cli::{Cli, Command, FileArgs};
 use crate::failure::Failure;
 
 pub(crate) use conflicts::Tables as ConflictTables;
-pub(crate) use status::{Answers, answers, bytes, gather, merge, pass_on, relay_of, takes_colour};
+pub(crate) use status::{Answers, answers, bytes, gather, merge, relay_of, takes_colour};
+pub(crate) use up::{Changes, Crew};
 pub(crate) use verify::{LastVerified, compare, last_verified};
 
 /// Runs the command of the command line.

@@ -15,12 +15,16 @@ pub(crate) async fn run(args: OutputArgs) -> Result<ExitCode, Failure> {
     let file = super::load(&args.file)?;
     let mut peers = vec![Peer::of(&file, Kind::Up, &file.sync.name)];
     peers.extend(Peer::all(&file));
-    let (mut all, mut reached) = (Vec::new(), false);
+    let (mut all, mut reached) = (Vec::<Reloaded>::new(), false);
     for peer in &peers {
+        // Started a moment ago, with the new file.
+        let label = format!("{} {}", peer.kind(), peer.name());
+        if all.iter().any(|reloaded| reloaded.started.contains(&label)) {
+            continue;
+        }
         // Its own processes are asked by name below, so that one that `up` can't reach is still found.
         let path = if peer.kind() == Kind::Up { "/api/v1/reload?only=self" } else { "/api/v1/reload" };
         let answer: Result<Vec<Reloaded>, Refused> = peer.post(path, &serde_json::json!({})).await;
-        let process = format!("{} {}", peer.kind(), peer.name());
         let error = match answer {
             Ok(reloaded) => {
                 reached = true;
@@ -32,7 +36,7 @@ pub(crate) async fn run(args: OutputArgs) -> Result<ExitCode, Failure> {
             Err(Refused::Unreachable(Unreachable(why))) => why,
             Err(Refused::Answered { message, .. }) => message,
         };
-        all.push(Reloaded { process, error: Some(error), ..Reloaded::default() });
+        all.push(Reloaded { process: label, error: Some(error), ..Reloaded::default() });
     }
     print(&all, args.json)?;
     if !reached {
@@ -59,11 +63,19 @@ fn lines(reloaded: &Reloaded) -> String {
     if let Some(error) = &reloaded.error {
         return format!("{process}: not reloaded: {error}\n");
     }
-    let mut text = if reloaded.applied.is_empty() && reloaded.restart.is_empty() {
-        format!("{process}: nothing has changed for it\n")
-    } else {
-        String::new()
+    let has_changed =
+        [&reloaded.applied, &reloaded.started, &reloaded.ended].into_iter().any(|list| !list.is_empty())
+            || !reloaded.restart.is_empty();
+    let mut text = match has_changed {
+        true => String::new(),
+        false => format!("{process}: nothing has changed for it\n"),
     };
+    for ended in &reloaded.ended {
+        text += &format!("{process}: {ended} ends: its section is gone\n");
+    }
+    for started in &reloaded.started {
+        text += &format!("{process}: {started} starts\n");
+    }
     for key in &reloaded.applied {
         text += &format!("{process}: {key} holds from now on\n");
     }
@@ -85,7 +97,7 @@ mod tests {
             process: "applier a".into(),
             applied: vec!["sync.tables".into()],
             restart,
-            error: None,
+            ..Reloaded::default()
         };
         assert_eq!(
             lines(&reloaded),

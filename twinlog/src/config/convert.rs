@@ -108,12 +108,8 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
         find_region(file, root)?;
     }
     let mut regions = BTreeMap::new();
-    for (name, region) in &file.regions {
-        // Where links write there are marks to be written as well; elsewhere reading must do.
-        let written = file.links.values().any(|link| link.to == *name);
-        let Mysql { reader, writer, .. } = &region.mysql;
-        let account = if written || reader.user.is_empty() { writer } else { reader };
-        regions.insert(name.clone(), servers(file, &region.mysql, account)?);
+    for name in file.regions.keys() {
+        regions.insert(name.clone(), region_servers(file, name)?);
     }
     let link = |link: &Link| verify::LinkInfo {
         name: link.name.clone(),
@@ -132,6 +128,16 @@ pub fn verify_config(file: &File, root: Option<&str>) -> Result<verify::Config, 
         limits: verify::Limits::default(),
         state: None,
     })
+}
+
+/// The servers of a region, asked with the account that also writes where links write: comparing leaves marks there.
+/// Elsewhere reading must do.
+pub fn region_servers(file: &File, name: &str) -> Result<Vec<ConnectOptions>, Faults> {
+    let region = find_region(file, name)?;
+    let written = file.links.values().any(|link| link.to == *name);
+    let Mysql { reader, writer, .. } = &region.mysql;
+    let account = if written || reader.user.is_empty() { writer } else { reader };
+    servers(file, &region.mysql, account)
 }
 
 /// How large a group may grow. Where three or more regions look for conflicts by rows, a group is one transaction: its

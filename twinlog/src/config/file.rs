@@ -43,6 +43,8 @@ pub struct Sync {
     pub allow_inline_secrets: bool,
     /// The admin listener of `twinlog up`.
     pub admin: Admin,
+    /// The console's listener, of `twinlog up` and `twinlog console`.
+    pub console: Admin,
 }
 
 /// `[region.NAME]`: one MySQL and the relay beside it.
@@ -113,7 +115,7 @@ pub struct Relay {
     pub admin: Admin,
 }
 
-/// `admin.*` of a relay, of a link, or of `[sync]` for `twinlog up`.
+/// `admin.*` of a relay, of a link, or of `[sync]` for `twinlog up`; and `console.*` of `[sync]`.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// Where it listens; `None`: a free loopback port that is published in the state folder.

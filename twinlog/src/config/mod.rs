@@ -31,8 +31,8 @@ use std::path::Path;
 use wire::Secret;
 
 pub use convert::{
-    applier_config, attach_config, conflict_rules, links_from, names, objects, region_with_relay,
-    relay_config, verify_config,
+    applier_config, attach_config, conflict_rules, links_from, names, objects, region_servers,
+    region_with_relay, relay_config, verify_config,
 };
 pub use fault::{Fault, Faults};
 pub use file::{

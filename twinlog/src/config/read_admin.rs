@@ -1,4 +1,4 @@
-//! `admin.*`: where a process answers people and programs, and who may ask.
+//! `admin.*` and `console.*`: where a process answers programs and people, and who may ask.
 
 use wire::{ListenerTls, TlsMode, TlsOptions};
 
@@ -11,23 +11,43 @@ use super::{Admin, value};
 /// can stop links and read rows.
 pub(super) fn read(section: &Section<'_>) -> Admin {
     let Some(admin) = section.section("admin") else { return Admin::default() };
-    let (cert, key, ca) = (admin.file("tls_cert"), admin.file("tls_key"), admin.file("tls_ca"));
-    both_or_none(&admin, cert.is_some(), key.is_some());
-    let tls = cert.zip(key).map(|(cert, key)| ListenerTls { cert, key, ca: None });
-    let mode = match (&tls, &ca) {
+    let ca = admin.file("tls_ca");
+    let mut read = read_door(&admin);
+    let mode = match (&read.tls, &ca) {
         (None, _) => TlsMode::Disabled,
         (Some(_), Some(_)) => TlsMode::VerifyIdentity,
         (Some(_), None) => TlsMode::Required,
     };
-    let read = Admin {
-        listen: admin.parsed("listen", value::listen),
-        address: admin.parsed("address", |a| value::address(a, None)),
-        token: PasswordSource::file(&admin, "token_file"),
-        tls,
-        client_tls: TlsOptions { mode, ca, ..TlsOptions::default() },
-    };
-    check(&admin, &read);
+    if read.tls.is_some() && ca.is_none() {
+        admin.warn("tls_ca", "is missing: who asks does not verify the process's certificate");
+    }
+    if read.tls.is_none() && ca.is_some() {
+        admin.fault("tls_cert", "is missing, and tls_ca is given");
+    }
+    read.client_tls = TlsOptions { mode, ca, ..TlsOptions::default() };
     admin.finish();
+    read
+}
+
+/// Reads `console` of `[sync]`: the same, asked by browsers, which know their CAs by themselves.
+pub(super) fn read_console(section: &Section<'_>) -> Admin {
+    let Some(console) = section.section("console") else { return Admin::default() };
+    let read = read_door(&console);
+    console.finish();
+    read
+}
+
+fn read_door(section: &Section<'_>) -> Admin {
+    let (cert, key) = (section.file("tls_cert"), section.file("tls_key"));
+    both_or_none(section, cert.is_some(), key.is_some());
+    let read = Admin {
+        listen: section.parsed("listen", value::listen),
+        address: section.parsed("address", |a| value::address(a, None)),
+        token: PasswordSource::file(section, "token_file"),
+        tls: cert.zip(key).map(|(cert, key)| ListenerTls { cert, key, ca: None }),
+        ..Admin::default()
+    };
+    check(section, &read);
     read
 }
 
@@ -45,11 +65,5 @@ fn check(section: &Section<'_>, admin: &Admin) {
         if admin.address.is_none() && !section.has("address") && value::is_wildcard(listen) {
             section.fault("address", format!("is missing: nobody can reach {listen}"));
         }
-    }
-    if admin.tls.is_some() && admin.client_tls.ca.is_none() {
-        section.warn("tls_ca", "is missing: who asks does not verify the process's certificate");
-    }
-    if admin.tls.is_none() && admin.client_tls.ca.is_some() {
-        section.fault("tls_cert", "is missing, and tls_ca is given");
     }
 }

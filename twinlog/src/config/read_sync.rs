@@ -16,6 +16,7 @@ pub(super) fn read(root: &Section<'_>) -> Sync {
         state_dir: PathBuf::new(),
         allow_inline_secrets: false,
         admin: Admin::default(),
+        console: Admin::default(),
     };
     let Some(section) = root.section("sync") else {
         root.fault("sync", "the section [sync] is missing");
@@ -26,6 +27,7 @@ pub(super) fn read(root: &Section<'_>) -> Sync {
     sync.meta_schema = section.parsed("meta_schema", value::schema).unwrap_or(sync.meta_schema);
     sync.allow_inline_secrets = section.flag("allow_inline_secrets").unwrap_or(false);
     sync.admin = read_admin::read(&section);
+    sync.console = read_admin::read_console(&section);
     let state_dir = section.file("state_dir").or_else(|| derive::state_dir(&sync.name));
     match state_dir {
         Some(dir) => sync.state_dir = dir,

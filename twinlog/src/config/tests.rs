@@ -398,6 +398,21 @@ fn beyond_loopback_an_admin_address_needs_a_token_and_tls() {
 }
 
 #[test]
+fn beyond_loopback_a_console_needs_a_token_and_tls() {
+    let sync = |keys: &str| changed("name = \"shop\"\n", &format!("name = \"shop\"\n{keys}\n"));
+    let listen = "console.listen = \"0.0.0.0:7490\"\nconsole.address = \"console.example:7490\"";
+    assert_fault(sync(listen), "sync.console.token_file", "must show a token");
+    assert_fault(sync(listen), "sync.console.tls_cert", "is missing");
+    let all =
+        format!("{listen}\nconsole.token_file = \"t\"\nconsole.tls_cert = \"c\"\nconsole.tls_key = \"k\"");
+    let console = sync(&all).unwrap().sync.console;
+    assert_eq!(console.address.as_deref(), Some("console.example:7490"));
+    assert!(console.tls.is_some() && matches!(console.token, PasswordSource::File { .. }));
+    // Browsers know their CAs by themselves.
+    assert_fault(sync(&format!("{all}\nconsole.tls_ca = \"a\"")), "sync.console.tls_ca", "unknown");
+}
+
+#[test]
 fn a_token_that_is_easily_guessed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let token = |text: &str| {

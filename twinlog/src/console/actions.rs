@@ -1,8 +1,9 @@
-//! What the page asks for beside events, and what it asks to be done.
+//! What the page asks for beside events, and what it asks to be done. All but the draft is another process's to answer.
 //!
 //! ```text
 //! GET  /api/v1/conflicts?limit=N                     {conflicts, faults}
 //! GET  /api/v1/tables?region=R                       {tables}: of the region's server, each with rows and bytes
+//! GET  /api/v1/links/NAME/at-stake                   what a reset or a deletion would lose
 //! GET  /api/v1/structure?from=R&to=R&table=D.T       {create}
 //! POST /api/v1/links/NAME/{start,stop,pause,resume,reset,delete}     passed on to the link's process
 //! POST /api/v1/conflicts/REGION/NUMBER/resolve       {take: source|target|skip}
@@ -15,14 +16,14 @@
 
 use std::collections::BTreeMap;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use twinlog::config::Faults;
 
 use super::hub::Hub;
-use super::{draft, tables};
-use crate::check;
-use crate::command::pass_on;
+use super::{draft, peers, tables, verify};
+use crate::admin::client::{self, ORDER_TIMEOUT, Peer, Refused};
+use crate::admin::{Kind, Unreachable};
 use crate::failure::Failure;
 
 /// Why something is not done.
@@ -51,6 +52,23 @@ impl From<Failure> for Refusal {
     }
 }
 
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unreachable(Unreachable(why)) => Self {
+                code: StatusCode::BAD_GATEWAY,
+                message: why,
+                remedy: Some("start the process, or correct its admin.address in the configuration".into()),
+            },
+            Refused::Answered { code, message, remedy } => {
+                // That it wants another token than this process has is nothing that who asks could mend.
+                let code = StatusCode::from_u16(code).ok().filter(|code| *code != StatusCode::UNAUTHORIZED);
+                Self { code: code.unwrap_or(StatusCode::BAD_GATEWAY), message, remedy }
+            }
+        }
+    }
+}
+
 impl From<Faults> for Refusal {
     fn from(faults: Faults) -> Self {
         Failure::from(faults).into()
@@ -65,14 +83,27 @@ pub(super) async fn get(hub: &Hub, path: &str, query: &str) -> Result<Value, Ref
     match path {
         "/api/v1/conflicts" => {
             let limit = asked.get("limit").and_then(|n| n.parse().ok()).unwrap_or(100);
-            Ok(hub.conflicts.list(&hub.file, limit).await)
+            Ok(hub.conflicts.list(&hub.file(), limit).await)
         }
-        "/api/v1/tables" => tables::list(&hub.file, wanted("region")?).await,
+        "/api/v1/tables" => tables::list(&hub.file(), wanted("region")?).await,
         "/api/v1/structure" => {
-            tables::structure(&hub.file, wanted("from")?, wanted("to")?, wanted("table")?).await
+            tables::structure(&hub.file(), wanted("from")?, wanted("to")?, wanted("table")?).await
         }
-        _ => Err(Refusal::no_such("page")),
+        _ => match path.strip_prefix("/api/v1/links/").and_then(|rest| rest.strip_suffix("/at-stake")) {
+            Some(link) => at_stake(hub, &decoded(link)).await,
+            None => Err(Refusal::no_such("page")),
+        },
     }
+}
+
+async fn at_stake(hub: &Hub, link: &str) -> Result<Value, Refusal> {
+    let file = hub.file();
+    if !file.links.contains_key(link) {
+        return Err(Refusal::no_such(&format!("link: {link}")));
+    }
+    let (peer, path) =
+        ([Peer::of(&file, Kind::Applier, link)], format!("/api/v1/links/{}/at-stake", peers::step(link)));
+    Ok(client::first(&peer, (Method::GET, &path), &Value::Null, ORDER_TIMEOUT).await?)
 }
 
 /// Does what a person decided.
@@ -82,22 +113,16 @@ pub(super) async fn post(hub: &Hub, path: &str, body: Value) -> Result<Value, Re
     let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
     match steps[..] {
         ["links", link, action] => on_link(hub, link, action, body).await,
-        ["conflicts", region, number, "resolve"] => {
-            hub.conflicts.resolve(&hub.file, &format!("{region}/{number}"), &body).await
+        ["conflicts", region, number, action @ ("resolve" | "flip")] => {
+            hub.conflicts.change(&hub.file(), (region, number, action), &body).await
         }
-        ["conflicts", region, number, "flip"] => {
-            hub.conflicts.flip(&hub.file, &format!("{region}/{number}")).await
-        }
-        ["verify"] => hub.verify.start(&hub.file).map(|()| json!({})),
-        ["verify", "cancel"] => {
-            hub.verify.cancel();
-            Ok(json!({}))
-        }
+        ["verify"] => verify::start(&hub.file()).await,
+        ["verify", "cancel"] => Ok(verify::cancel(&hub.file()).await),
         ["check"] => {
-            let report = Box::pin(check::run(hub.file.as_ref().clone(), false)).await?;
-            serde_json::to_value(report).map_err(|e| Refusal::bad(e.to_string()))
+            let appliers = peers::appliers(&hub.file());
+            Ok(client::first(&appliers, (Method::POST, "/api/v1/check"), &json!({}), verify::CHECK).await?)
         }
-        ["draft"] => draft::check(&hub.file, &body),
+        ["draft"] => draft::check(&hub.file(), &body),
         _ => Err(Refusal::no_such("action")),
     }
 }
@@ -105,7 +130,8 @@ pub(super) async fn post(hub: &Hub, path: &str, body: Value) -> Result<Value, Re
 /// Tells the link's process; what it answers is the answer.
 async fn on_link(hub: &Hub, link: &str, action: &str, mut body: Value) -> Result<Value, Refusal> {
     const ACTIONS: [&str; 6] = ["start", "stop", "pause", "resume", "reset", "delete"];
-    if !hub.file.links.contains_key(link) {
+    let file = hub.file();
+    if !file.links.contains_key(link) {
         return Err(Refusal::no_such(&format!("link: {link}")));
     }
     if !ACTIONS.contains(&action) {
@@ -117,7 +143,7 @@ async fn on_link(hub: &Hub, link: &str, action: &str, mut body: Value) -> Result
         order.insert("yes".into(), json!(matches!(action, "reset" | "delete")));
     }
     tracing::info!(link, action, "passed on from the console");
-    Ok(pass_on(&hub.file, link, action, &body).await?)
+    Ok(client::order(&file, link, action, &body).await?)
 }
 
 /// `a=b&c=d`, decoded.

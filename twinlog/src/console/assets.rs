@@ -21,7 +21,7 @@ macro_rules! asset {
     };
 }
 
-const ALL: [Asset; 16] = [
+const ALL: [Asset; 17] = [
     asset!("/", HTML, "index.html"),
     asset!("/icon.svg", SVG, "icon.svg"),
     asset!("/base.css", CSS, "base.css"),
@@ -38,6 +38,7 @@ const ALL: [Asset; 16] = [
     asset!("/conflicts.js", SCRIPT, "conflicts.js"),
     asset!("/verify.js", SCRIPT, "verify.js"),
     asset!("/form.js", SCRIPT, "form.js"),
+    asset!("/signin.js", SCRIPT, "signin.js"),
 ];
 
 /// The file at this path.

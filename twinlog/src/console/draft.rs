@@ -13,8 +13,7 @@ use super::actions::Refusal;
 
 /// `[sync] tables` as the file has them.
 pub(super) fn patterns(file: &File) -> Vec<String> {
-    let text = std::fs::read_to_string(&file.path).unwrap_or_default();
-    let root: Table = text.parse().unwrap_or_default();
+    let root: Table = file.text.expose().parse().unwrap_or_default();
     match root.get("sync").and_then(|sync| sync.get("tables")) {
         Some(Toml::Array(all)) => all.iter().filter_map(|p| p.as_str().map(str::to_owned)).collect(),
         Some(Toml::String(one)) => vec![one.clone()],

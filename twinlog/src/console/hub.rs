@@ -6,19 +6,13 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use twinlog::config::File;
 
+use super::Files;
 use super::conflicts::Conflicts;
-use super::draft;
 use super::history::{History, Point};
-use super::verify::Verifying;
 
 /// The newest snapshot and the last hour; who follows it sees every change or only the newest, never an old one.
 pub(super) struct Hub {
-    /// The configuration.
-    pub(super) file: Arc<File>,
-    /// The patterns of what is in step, as the file has them.
-    pub(super) tables: Vec<String>,
-    /// The comparison under way.
-    pub(super) verify: Verifying,
+    files: Files,
     /// The conflicts, read now and then.
     pub(super) conflicts: Conflicts,
     state: watch::Sender<Bytes>,
@@ -26,15 +20,18 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(file: Arc<File>) -> Self {
+    pub(super) fn new(files: Files) -> Self {
         Self {
-            tables: draft::patterns(&file),
-            verify: Verifying::default(),
+            files,
             conflicts: Conflicts::default(),
             state: watch::Sender::new(Bytes::new()),
             history: Mutex::default(),
-            file,
         }
+    }
+
+    /// The configuration now.
+    pub(super) fn file(&self) -> Arc<File> {
+        (self.files)()
     }
 
     /// Shows a new snapshot: JSON.

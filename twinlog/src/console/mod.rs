@@ -3,13 +3,12 @@
 //! ```text
 //! every process ◀─ status, each second ─ watch ─▶ hub ── server-sent events ─▶ page
 //!   ▲                                     (snapshot, points of the last hour)   │
-//!   └────────────── actions ◀── server (guard: loopback, Host, Origin) ◀── POST ┘
+//!   └──────────── actions ◀── server (sessions; guard: Host, Origin) ◀── POST ┘
 //! ```
 //!
-//! It needs no process but those of the sync and keeps nothing on disk: the hour it shows lives in its memory, bounded
-//! by [`history`]. It reaches regions' servers only for what is asked of it: conflicts, a comparison, the check, a new
-//! link's tables; without their passwords these say so and everything else works. The page is in [`assets`], compiled
-//! into the binary. Nothing is changed by GET, and a page of another origin can neither read nor ask for anything.
+//! It asks the admin addresses of the file and nobody else, so that it needs no way to a MySQL server and no password of
+//! one; and it keeps nothing on disk: the hour it shows lives in its memory, bounded by [`history`]. The page is in
+//! [`assets`], compiled into the binary. Nothing is changed by GET, and a page of another origin can neither read nor ask for anything.
 
 mod actions;
 mod assets;
@@ -19,8 +18,10 @@ mod events;
 mod guard;
 mod history;
 mod hub;
+mod peers;
 mod rates;
 mod server;
+mod sessions;
 mod snapshot;
 mod tables;
 mod verify;
@@ -41,37 +42,43 @@ pub(crate) use snapshot::counted;
 /// Where it listens unless told otherwise.
 pub(crate) const USUAL: &str = "127.0.0.1:7490";
 
+/// Gives the configuration as it is now: a reload may have changed it.
+pub(crate) type Files = Arc<dyn Fn() -> Arc<File> + Send + Sync>;
+
 /// A console that is bound and will serve.
 pub(crate) struct Console {
-    file: Arc<File>,
+    url: String,
     listener: Listener,
 }
 
 impl Console {
-    /// Binds. With `exactly` absent the usual address is taken, and a free port when that has an owner.
+    /// Binds: at `exactly`, else where the file says, else at the usual address, and at a free port when that has an
+    /// owner.
     pub(crate) async fn bind(file: &File, exactly: Option<&str>) -> Result<Self, Failure> {
-        let listener = match exactly {
-            Some(address) => Listener::bind(address).await?,
-            None => match Listener::bind(USUAL).await {
+        let console = &file.sync.console;
+        let listener = match exactly.or(console.listen.as_deref()) {
+            Some(address) => Listener::bind(address, console).await?,
+            None => match Listener::bind(USUAL, console).await {
                 Ok(listener) => listener,
-                Err(_) => Listener::bind("127.0.0.1:0").await?,
+                Err(_) => Listener::bind("127.0.0.1:0", console).await?,
             },
         };
-        Ok(Self { file: Arc::new(file.clone()), listener })
+        let scheme = if listener.has_tls() { "https" } else { "http" };
+        let at = console.address.clone().unwrap_or_else(|| listener.address().to_string());
+        Ok(Self { url: format!("{scheme}://{at}/"), listener })
     }
 
     /// What a browser opens.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/", self.listener.address())
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
-    /// Serves until `end`. Cancelling it leaves nothing behind.
-    pub(crate) async fn serve(self, end: CancellationToken) {
-        let hub = Arc::new(Hub::new(self.file));
+    /// Serves what these files are about until `end`. Cancelling it leaves nothing behind.
+    pub(crate) async fn serve(self, files: Files, end: CancellationToken) {
+        let hub = Arc::new(Hub::new(files));
         let mut tasks = JoinSet::new();
         tasks.spawn(watch::run(hub.clone(), end.clone()));
-        tasks.spawn(self.listener.serve(hub.clone(), end));
+        tasks.spawn(self.listener.serve(hub, end));
         while tasks.join_next().await.is_some() {}
-        hub.verify.end().await;
     }
 }

@@ -1,4 +1,5 @@
-//! Serving the page: few connections, small requests, every answer under the guard's headers.
+//! Serving the page: few connections, small requests, every answer under the guard's headers. Beside the page's own
+//! files nothing is answered to who has not shown the token, where there is one.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,15 +16,19 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use twinlog::config::Admin;
 
 use super::actions::{self, Refusal};
 use super::hub::Hub;
+use super::sessions::Sessions;
 use super::{assets, events, guard};
+use crate::admin::Access;
+use crate::door::{Door, Whose};
 use crate::failure::Failure;
+
+const WHOSE: Whose = Whose { name: "the console", key: "console" };
 
 /// A browser opens six for a page, and each page that is open keeps one.
 const MOST_CONNECTIONS: usize = 64;
@@ -40,80 +45,64 @@ const LARGEST_HEAD: usize = 32 << 10;
 /// A draft names a few thousand tables at most.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// After `accept` failed, out of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// A body that is there, or events that come.
 pub(super) type Body = BoxBody<Bytes, Infallible>;
 
 /// A bound listener.
 pub(super) struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
+    door: Door,
+    access: Access,
 }
 
 impl Listener {
-    /// Binds, on loopback only: whoever reaches the page can stop a link.
-    pub(super) async fn bind(asked: &str) -> Result<Self, Failure> {
-        let failed = |e| Failure::from_error(&format!("the console cannot listen on {asked}"), &e);
-        let listener = TcpListener::bind(asked).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        if !address.ip().is_loopback() {
-            let failure = Failure::usage(format!("the console listens on loopback only, not on {address}"));
-            return Err(failure.with_remedy(
-                "listen on 127.0.0.1, and let people in by ssh -L 7490:127.0.0.1:7490 or a proxy that asks who they are",
-            ));
-        }
-        Ok(Self { listener, address })
+    /// Binds, beyond loopback with a token and TLS only: whoever reaches the page can stop a link.
+    pub(super) async fn bind(asked: &str, console: &Admin) -> Result<Self, Failure> {
+        let door = Door::bind(asked, console, WHOSE).await?;
+        let access = Access::of(&door, console);
+        Ok(Self { door, access })
     }
 
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address()
+    }
+
+    /// Do people see a certificate?
+    pub(super) fn has_tls(&self) -> bool {
+        self.door.has_tls()
     }
 
     /// Answers until `end`.
     pub(super) async fn serve(self, hub: Arc<Hub>, end: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            let slot = tokio::select! {
-                biased;
-                () = end.cancelled() => break,
-                slot = slots.clone().acquire_owned() => slot,
-            };
-            let stream = tokio::select! {
-                biased;
-                () = end.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection of the console");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
-            };
-            while connections.try_join_next().is_some() {}
-            let (hub, end) = (hub.clone(), end.clone());
-            connections.spawn(async move {
-                let _slot = slot;
+        let sessions = Sessions::new(self.door.token(), self.address().port(), self.has_tls());
+        let desk = Arc::new(Desk { hub, access: self.access, sessions, end: end.clone() });
+        let serve = move |stream| {
+            let desk = desk.clone();
+            async move {
                 // Broken or gone: the browser's affair.
-                let _ = connection(stream, hub, end).await;
-            });
-        }
-        connections.shutdown().await;
+                let _ = connection(stream, desk).await;
+            }
+        };
+        self.door.serve(MOST_CONNECTIONS, serve, end).await;
     }
+}
+
+/// What every request is answered from.
+struct Desk {
+    hub: Arc<Hub>,
+    access: Access,
+    sessions: Sessions,
+    end: CancellationToken,
 }
 
 /// Feeds of events that this connection carries; they end with it.
 type Feeds = Arc<Mutex<JoinSet<()>>>;
 
-async fn connection(stream: TcpStream, hub: Arc<Hub>, end: CancellationToken) -> Result<(), hyper::Error> {
+async fn connection(stream: Box<dyn wire::Stream>, desk: Arc<Desk>) -> Result<(), hyper::Error> {
     let feeds = Feeds::default();
     let service = service_fn(move |request| {
-        let (hub, feeds, end) = (hub.clone(), feeds.clone(), end.clone());
-        async move { Ok::<_, Infallible>(Box::pin(answer(request, hub, &feeds, end)).await) }
+        let (desk, feeds) = (desk.clone(), feeds.clone());
+        async move { Ok::<_, Infallible>(Box::pin(answer(request, &desk, &feeds)).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -123,15 +112,10 @@ async fn connection(stream: TcpStream, hub: Arc<Hub>, end: CancellationToken) ->
         .await
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    hub: Arc<Hub>,
-    feeds: &Feeds,
-    end: CancellationToken,
-) -> Response<Body> {
-    let mut response = match guard::admit(request.method(), request.headers()) {
+async fn answer(request: Request<Incoming>, desk: &Desk, feeds: &Feeds) -> Response<Body> {
+    let mut response = match guard::admit(&desk.access, request.method(), request.headers()) {
         Err((code, why)) => failed(&Refusal { code, message: why.into(), remedy: None }),
-        Ok(()) => match admitted(request, hub, feeds, end).await {
+        Ok(()) => match admitted(request, desk, feeds).await {
             Ok(response) => response,
             Err(refusal) => failed(&refusal),
         },
@@ -140,23 +124,29 @@ async fn answer(
     response
 }
 
-async fn admitted(
-    request: Request<Incoming>,
-    hub: Arc<Hub>,
-    feeds: &Feeds,
-    end: CancellationToken,
-) -> Result<Response<Body>, Refusal> {
-    let uri = request.uri().clone();
+async fn admitted(request: Request<Incoming>, desk: &Desk, feeds: &Feeds) -> Result<Response<Body>, Refusal> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let path = uri.path();
-    if request.method() == Method::POST {
-        let body = body_of(request).await?;
-        return Ok(json_answer(&Box::pin(actions::post(&hub, path, body)).await?));
-    }
-    if let Some(asset) = assets::find(path) {
+    if let Some(asset) = assets::find(path).filter(|_| method == Method::GET) {
         return Ok(respond(StatusCode::OK, asset.kind, asset.text.as_bytes().to_vec()));
     }
+    if method == Method::POST && path == "/api/v1/login" {
+        return login(&desk.sessions, &body_of(request).await?);
+    }
+    if !desk.sessions.knows(request.headers()) {
+        return Err(Refusal {
+            code: StatusCode::UNAUTHORIZED,
+            message: "this needs the console's token".into(),
+            remedy: Some("sign in on the page, or send Authorization: Bearer TOKEN".into()),
+        });
+    }
+    let hub = &desk.hub;
+    if method == Method::POST {
+        let body = body_of(request).await?;
+        return Ok(json_answer(&Box::pin(actions::post(hub, path, body)).await?));
+    }
     if path == "/api/v1/events" {
-        let (body, feed) = events::open(hub, end);
+        let (body, feed) = events::open(hub.clone(), desk.end.clone());
         feeds.lock().unwrap_or_else(PoisonError::into_inner).spawn(feed);
         let mut response = Response::new(body.boxed());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -165,7 +155,22 @@ async fn admitted(
     if path == "/api/v1/state" {
         return Ok(respond(StatusCode::OK, "application/json", hub.now().to_vec()));
     }
-    Ok(json_answer(&Box::pin(actions::get(&hub, path, uri.query().unwrap_or_default())).await?))
+    Ok(json_answer(&Box::pin(actions::get(hub, path, uri.query().unwrap_or_default())).await?))
+}
+
+fn login(sessions: &Sessions, body: &Value) -> Result<Response<Body>, Refusal> {
+    let cookie = sessions.begin(body["token"].as_str().unwrap_or_default());
+    let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) else {
+        tracing::warn!("somebody showed the console a token that is not its own");
+        return Err(Refusal {
+            code: StatusCode::FORBIDDEN,
+            message: "this is not the console's token".into(),
+            remedy: Some("it stands in the file that console.token_file names".into()),
+        });
+    };
+    let mut response = json_answer(&json!({}));
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
 }
 
 async fn body_of(request: Request<Incoming>) -> Result<Value, Refusal> {

@@ -6,16 +6,21 @@ use binlog::GtidSet;
 use serde_json::{Map, Value, json};
 use twinlog::config::{File, Initial, Link, Operation, Region, conflict_rules};
 
-use super::hub::Hub;
+use super::draft;
 use super::rates::{Counted, Moments};
+use super::verify::Known;
 use crate::command::{Answers, merge, relay_of};
 
 /// A GTID set longer than this is cut for the page: a person reads no further.
 const LONGEST_SET: usize = 4000;
 
 /// The snapshot as JSON.
-pub(super) fn take(hub: &Hub, answers: &Answers, moments: &BTreeMap<String, Moments>, at: f64) -> Vec<u8> {
-    let file = &hub.file;
+pub(super) fn take(
+    file: &File,
+    (answers, verify): (&Answers, &Known),
+    moments: &BTreeMap<String, Moments>,
+    at: f64,
+) -> Vec<u8> {
     let report = merge(file, answers);
     let links: Vec<Value> = report
         .links
@@ -33,10 +38,10 @@ pub(super) fn take(hub: &Hub, answers: &Answers, moments: &BTreeMap<String, Mome
         "sync": file.sync.name,
         "version": env!("CARGO_PKG_VERSION"),
         "file": file.path.display().to_string(),
-        "tables": hub.tables,
+        "tables": draft::patterns(file),
         "regions": regions,
         "links": links,
-        "verify": hub.verify.shown(report.verified.as_ref()),
+        "verify": verify.shown(report.verified.as_ref()),
     });
     shown.to_string().into_bytes()
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::history::{LOOKS, Point};
 use super::hub::Hub;
 use super::rates::{Counted, Moments};
-use super::snapshot;
+use super::{snapshot, verify};
 use crate::admin::unix_time;
 use crate::command::answers;
 
@@ -30,25 +30,26 @@ pub(super) async fn run(hub: Arc<Hub>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let answers = tokio::select! {
+        let file = hub.file();
+        let (answers, verify) = tokio::select! {
             biased;
             () = end.cancelled() => return,
-            answers = answers(&hub.file) => answers,
+            told = async { tokio::join!(answers(&file), verify::look(&file)) } => told,
         };
         let at = unix_time();
-        for link in hub.file.links.values() {
-            let (counted, lag) = snapshot::counted(&hub.file, link, &answers, at);
+        for link in file.links.values() {
+            let (counted, lag) = snapshot::counted(&file, link, &answers, at);
             moments.entry(link.name.clone()).or_default().add(counted);
             let most = lags.entry(link.name.clone()).or_default();
             *most = most.iter().copied().chain(lag).reduce(f64::max);
         }
-        for region in hub.file.regions.keys() {
+        for region in file.regions.keys() {
             let counted = snapshot::counted_by_relay(region, &answers, at);
             moments.entry(snapshot::relay_key(region)).or_default().add(counted);
         }
-        hub.show(snapshot::take(&hub, &answers, &moments, at));
+        hub.show(snapshot::take(&file, (&answers, &verify), &moments, at));
         if look % LOOKS == LOOKS - 1 {
-            let links = moments.iter().filter(|(name, _)| hub.file.links.contains_key(*name));
+            let links = moments.iter().filter(|(name, _)| file.links.contains_key(*name));
             hub.note(links.map(|(link, m)| point(link, m, at, lags.remove(link).flatten())).collect());
         }
     }

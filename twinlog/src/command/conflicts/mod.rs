@@ -45,14 +45,16 @@ impl Tables {
         Ok(Self { meta_schema: file.sync.meta_schema.clone(), servers })
     }
 
+    /// That of the region which this link writes into; no other region's password is needed.
+    pub(crate) fn of_link(file: &File, link: &str) -> Result<Self, Failure> {
+        let targets = applier_config(file, link)?.targets;
+        let to = file.links.get(link).map(|link| link.to.clone()).unwrap_or_default();
+        Ok(Self { meta_schema: file.sync.meta_schema.clone(), servers: BTreeMap::from([(to, targets)]) })
+    }
+
     /// The regions that links write into.
     pub(crate) fn regions(&self) -> impl Iterator<Item = &str> {
         self.servers.keys().map(String::as_str)
-    }
-
-    /// Keeps that of one region alone.
-    pub(crate) fn keep(&mut self, region: &str) {
-        self.servers.retain(|name, _| name == region);
     }
 
     /// Connects to a region's.

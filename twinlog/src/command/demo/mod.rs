@@ -14,6 +14,7 @@ mod stage;
 mod writer;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -47,7 +48,8 @@ pub(crate) async fn run(args: DemoArgs, logging: &LogOptions) -> Result<ExitCode
     let children = super::up::children(stage.file(), &[], logging)?;
     let console = Console::bind(stage.file(), None).await?;
     println!("console: {}", console.url());
-    tasks.spawn(console.serve(shutdown.token.child_token()));
+    let file = Arc::new(stage.file().clone());
+    tasks.spawn(console.serve(Arc::new(move || file.clone()), shutdown.token.child_token()));
     let (output, processes) = (Output::File(stage.log()), shutdown.clone());
     let mut supervised = JoinSet::new();
     supervised.spawn(async move { supervise(children, output, &processes).await });

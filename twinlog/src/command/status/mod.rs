@@ -10,14 +10,13 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use twinlog::config::File;
 
-use crate::admin::client::{self, Peer, Refused};
-use crate::admin::{Unreachable, unix_time};
+use crate::admin::client::Peer;
+use crate::admin::unix_time;
 use crate::cli::StatusArgs;
 use crate::console::{Moments, counted};
 use crate::failure::Failure;
@@ -137,19 +136,4 @@ pub(crate) async fn answers(file: &File) -> Answers {
         }
     }
     answers
-}
-
-/// Tells the process of a link to do something; what it answers. It refuses by an error with its remedy.
-pub(crate) async fn pass_on(file: &File, link: &str, action: &str, body: &Value) -> Result<Value, Failure> {
-    let doing = format!("link {link} can't be told to {action}");
-    client::order(file, link, action, body).await.map_err(|refused| match refused {
-        Refused::Unreachable(Unreachable(why)) => Failure::failed(&doing).because(why),
-        Refused::Answered { message, remedy, .. } => {
-            let failure = Failure::failed(&doing).because(message);
-            match remedy {
-                Some(remedy) => failure.with_remedy(remedy),
-                None => failure,
-            }
-        }
-    })
 }

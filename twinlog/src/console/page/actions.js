@@ -1,12 +1,12 @@
 // Asking the console's process, confirming what changes something, and saying how it went.
 
 import { h } from './dom.js';
-import { ACTIONS } from './words.js';
+import { ACTIONS, atStake } from './words.js';
 
-/** GET; throws `{ message, remedy }`. */
+/** GET; throws `{ message, remedy, status }`. */
 export const get = (path) => request(path, { headers: { accept: 'application/json' } });
 
-/** POST; throws `{ message, remedy }`. */
+/** POST; throws the same. */
 export const post = (path, body = {}) =>
   request(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
 
@@ -18,14 +18,17 @@ async function request(path, options) {
     throw { message: 'the console does not answer', remedy: 'start it again: twinlog console -c FILE' };
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw answer.error ?? { message: `the console answers ${response.status}`, remedy: null };
+  if (!response.ok) throw { message: `the console answers ${response.status}`, remedy: null, ...answer.error, status: response.status };
   return answer;
 }
 
 /** A word at the foot of the page, for a while. */
 export function say(text, bad = false) {
   const toast = h('p.toast', { class: bad ? 'bad' : '' }, text);
-  document.getElementById('said').append(toast);
+  const said = document.getElementById('said');
+  said.append(toast);
+  // More than two would stand in front of what they are about.
+  while (said.children.length > 2) said.firstElementChild.remove();
   setTimeout(() => toast.remove(), bad ? 12_000 : 5_000);
 }
 
@@ -73,13 +76,18 @@ export function linkButtons(link) {
   return h('div.buttons', { role: 'group', 'aria-label': `What can be done with ${link.name}` }, link.actions.map((action) => {
     const about = ACTIONS[action];
     const act = async () => {
-      const asked = { title: about.title(link.name), does: about.does, loses: about.loses, label: about.label, danger: about.danger, name: link.name, reason: true };
+      const loses = about.danger ? [...await stakes(link.name, action), ...about.loses] : about.loses;
+      const asked = { title: about.title(link.name), does: about.does, loses, label: about.label, danger: about.danger, name: link.name, reason: true };
       const confirmed = await confirm(asked);
       if (confirmed) await attempt(`${about.label}: ${link.name} is told`, () => post(`api/v1/links/${encodeURIComponent(link.name)}/${action}`, confirmed.reason ? { reason: confirmed.reason } : {}));
     };
     return h('button', { type: 'button', class: about.danger ? 'danger' : '', onclick: act, 'data-action': action }, about.label);
   }));
 }
+
+/** What is lost, in words; also when that can't be told. */
+const stakes = (link, action) => get(`api/v1/links/${encodeURIComponent(link)}/at-stake`)
+  .then((stake) => atStake(action, stake), (error) => [`What it has applied. More can't be told: ${error.message}`]);
 
 /** A text with a button that copies it. */
 export function copyable(text, kind = 'sql') {

@@ -8,7 +8,7 @@ import { KINDS, POLICIES } from './words.js';
 
 const draft = { from: '', to: '', name: '', both: true, tables: new Set(), all: true, initial: 'structure+data', existing: 'error', on_conflict: 'report', back_conflict: 'report', detect: '', ddl: false, insert: true, update: true, delete: true, workers: '', start_at: '' };
 let known = { region: null, tables: null, fault: null };
-let preview = { table: null, create: null, fault: null };
+let preview = { table: null, create: null, existing: null, fault: null };
 let answer = null;
 let asked = 0;
 
@@ -39,7 +39,7 @@ export function formPage(state, redraw) {
       field('Name', 'name', `Left empty: ${draft.from || '…'}-${draft.to || '…'}`)),
       tick('both', 'Both ways', 'A second link carries the changes of the target back.', set)),
     h('fieldset.panel', null, h('legend', null, 'Tables'), tables(set, redraw)),
-    preview.table ? h('section.panel', { 'aria-label': 'Structure in the target' }, h('header', null, h('h3', null, 'Structure in the target: ', h('span.mono', null, preview.table))), preview.fault ? h('p.fault', null, preview.fault) : preview.create ? copyable(preview.create) : waiting('Reading…')) : null,
+    preview.table ? h('section.panel', { 'aria-label': 'Structure in the target' }, h('header', null, h('h3', null, 'Structure in the target: ', h('span.mono', null, preview.table))), preview.fault ? h('p.fault', null, preview.fault) : preview.create ? [copyable(preview.create), existing()] : waiting('Reading…')) : null,
     h('fieldset.panel', null, h('legend', null, 'At the start'), choices('initial', INITIAL), draft.initial.startsWith('structure') || draft.initial === 'data' ? choices('existing', EXISTING, 'A table of that name exists in the target') : null,
       field('Not before', 'start_at', 'UTC, for example 2026-12-01T02:00:00Z. Left empty: at once.')),
     h('fieldset.panel', null, h('legend', null, 'Conflicts'), choices('on_conflict', POLICIES, `An incoming change meets a row that changed unseen in ${draft.to || 'the target'}`),
@@ -79,6 +79,12 @@ function tables(set, redraw) {
   ];
 }
 
+/** What the target has under that name. */
+function existing() {
+  if (!preview.existing) return h('p.muted.small', null, `${draft.to || 'The target'} has no table of that name: it is made.`);
+  return h('details', null, h('summary.muted.small', null, `${draft.to} has a table of that name already`), copyable(preview.existing));
+}
+
 async function readTables(region, redraw) {
   known = { region, tables: null, fault: null };
   const found = await get(`api/v1/tables?region=${encodeURIComponent(region)}`).catch((e) => ({ fault: [e.message, e.remedy].filter(Boolean).join(' — ') }));
@@ -87,10 +93,10 @@ async function readTables(region, redraw) {
 }
 
 async function readStructure(table, redraw) {
-  preview = { table, create: null, fault: null };
+  preview = { table, create: null, existing: null, fault: null };
   redraw();
   const found = await get(`api/v1/structure?from=${encodeURIComponent(draft.from)}&to=${encodeURIComponent(draft.to)}&table=${encodeURIComponent(table)}`).catch((e) => ({ fault: e.message }));
-  preview = { table, create: found.create ?? null, fault: found.fault ?? null };
+  preview = { table, create: found.create ?? null, existing: found.existing ?? null, fault: found.fault ?? null };
   redraw();
 }
 

@@ -67,10 +67,16 @@ function load(load) {
 
 const rank = (table) => ['copying', 'waiting', 'done'].indexOf(table.state);
 
+/** What is durable is applied; the source may have more than the link was sent. */
+function missing(link) {
+  if (link.gtid_missing !== '') return null;
+  return link.lag_transactions > 0 ? `${many(link.lag_transactions, 'transaction')} of the source that did not come yet` : 'nothing';
+}
+
 function gtids(link) {
   const rows = [
     ['Received', link.gtid_received], ['Durable', link.gtid_durable], ['Applied', link.gtid_applied],
-    ['Missing', link.gtid_missing || (link.gtid_missing === '' ? 'nothing' : null)], ['Last received', link.last_gtid],
+    ['Missing', link.gtid_missing || missing(link)], ['Last received', link.last_gtid],
   ];
   return h('section.panel', { 'aria-labelledby': 'gtids' }, h('header', null, h('h2', { id: 'gtids' }, 'GTID sets')),
     h('dl.rows', null, rows.map(([term, set]) => [h('dt', null, term), h('dd', null, h('div.gtid', { tabindex: set && set.length > 200 ? 0 : null }, set ?? '–'))])));

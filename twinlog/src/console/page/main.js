@@ -1,12 +1,13 @@
 // The page: what the console's process tells by server-sent events, drawn anew whenever it changes.
 
-import { attempt, post } from './actions.js';
+import { attempt, get, post } from './actions.js';
 import { conflictsPage, openConflicts, openWords, readConflicts } from './conflicts.js';
 import { h, show } from './dom.js';
 import { count, many } from './format.js';
 import { formPage } from './form.js';
 import { linkPage } from './link.js';
 import { overview, troubles, verdict } from './overview.js';
+import { signInPage } from './signin.js';
 import { checkPage, verifyPage } from './verify.js';
 
 const KEEP = 3600;
@@ -16,6 +17,8 @@ let history = new Map();
 let conflicts = null;
 let report = null;
 let lost = false;
+/** The console's process does not know this browser: the token is asked for. */
+let locked = false;
 let due = false;
 
 /** Draws once before the next frame, however often it is asked. */
@@ -27,6 +30,7 @@ function redraw() {
 
 function draw() {
   bar();
+  if (locked) return show(place, ...signInPage(redraw, signedIn));
   if (!state) return show(place, h('p.empty', { role: 'status' }, lost ? 'The console does not answer. It is tried again.' : 'Asking every process…'));
   const [page, name] = route();
   const width = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
@@ -59,8 +63,8 @@ function bar() {
   document.title = state ? `${lost ? '? ' : how === 'bad' ? '● ' : ''}${text} · ${state.sync}` : 'Twinlog';
   show(document.getElementById('bar'),
     h('a.brand', { href: '#/', 'aria-label': `Twinlog, sync ${state?.sync ?? ''}` }, 'Twinlog', h('span', null, state?.sync ?? '')),
-    h('nav.tabs', { 'aria-label': 'Pages' }, tab('overview', 'Overview', stopped, `${stopped} need attention`), tab('conflicts', 'Conflicts', open, `${openWords(open)} wait`), tab('verify', 'Verify'), tab('check', 'Check'), tab('new', 'New link')),
-    h('span.live', { role: 'status' }, h('span.dot', { class: lost ? 'bad' : state ? 'ok' : '' }), lost ? 'connection lost' : state ? 'live' : 'connecting'));
+    locked ? null : h('nav.tabs', { 'aria-label': 'Pages' }, tab('overview', 'Overview', stopped, `${stopped} need attention`), tab('conflicts', 'Conflicts', open, `${openWords(open)} wait`), tab('verify', 'Verify'), tab('check', 'Check'), tab('new', 'New link')),
+    locked ? null : h('span.live', { role: 'status' }, h('span.dot', { class: lost ? 'bad' : state ? 'ok' : '' }), lost ? 'connection lost' : state ? 'live' : 'connecting'));
 }
 
 function foot() {
@@ -108,11 +112,21 @@ function listen() {
     redraw();
   });
   // It is connected again by the browser; after a refusal it is not, and is begun anew here.
-  events.onerror = () => {
+  events.onerror = async () => {
     lost = true;
     redraw();
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    if (events.readyState !== EventSource.CLOSED) return;
+    locked = await get('api/v1/state').then(() => false, (error) => error.status === 401);
+    if (locked) redraw();
+    else setTimeout(listen, 2000);
   };
+}
+
+function signedIn() {
+  [locked, lost] = [false, false];
+  listen();
+  refreshConflicts();
+  redraw();
 }
 
 addEventListener('hashchange', () => {
@@ -125,7 +139,7 @@ document.addEventListener('conflicts', refreshConflicts);
 new ResizeObserver(redraw).observe(document.body);
 setInterval(() => {
   const wanted = ['conflicts', 'link'].includes(route()[0]) || state?.links.some((l) => l.state === 'failed');
-  if (wanted && !document.hidden) refreshConflicts();
+  if (wanted && !locked && !document.hidden) refreshConflicts();
 }, 5000);
 listen();
 redraw();

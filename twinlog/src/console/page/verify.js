@@ -18,7 +18,7 @@ export function verifyPage(state) {
       h('div.live', null, running ? h('button', { type: 'button', onclick: stop }, 'Stop') : h('button.main', { type: 'button', onclick: start, 'data-action': 'verify' }, 'Compare now'))),
     running ? progress(running, state.at) : null,
     failed ? h('section.panel.trouble', null, h('p', null, failed)) : null,
-    last ? outcome(last) : running ? null : h('p.panel.empty', null, 'The regions have not been compared on this host yet.'),
+    last ? outcome(last) : running ? null : h('p.panel.empty', null, 'The regions have not been compared yet.'),
   ];
 }
 

@@ -1,5 +1,7 @@
 // What states and options mean: their colour, and a sentence for people.
 
+import { count, many } from './format.js';
+
 /** The colour of a state: ok, warn, bad, or none for what rests. */
 export function tone(state) {
   if (state === 'running') return 'ok';
@@ -35,14 +37,31 @@ export const ACTIONS = {
     loses: ['Nothing is lost while the relay has room.', 'The target falls behind until you start it again.', 'The relay keeps its log for this link up to its size limit; at the limit it stops pulling.'],
   },
   reset: {
-    label: 'Reset', title: (l) => `Reset ${l}?`, danger: true, does: 'The link forgets its checkpoint and begins anew, from its initial copy or from now.',
-    loses: ['The checkpoint: what is applied is no longer known.', 'With initial = "none": every transaction between the old checkpoint and now is never applied here. Verify the regions afterwards.', 'Progress of an unfinished initial copy.'],
+    label: 'Reset', title: (l) => `Reset ${l}?`, danger: true, does: 'The link forgets its checkpoint and begins anew, from its initial copy or from now. Verify the regions afterwards.',
+    loses: ['Progress of an unfinished initial copy.'],
   },
   delete: {
     label: 'Delete', title: (l) => `Delete ${l}?`, danger: true, does: 'The link\'s checkpoint and metadata are removed from the target. Take it out of the file as well.',
-    loses: ['The checkpoint and all progress: it can\'t be continued, only begun anew.', 'The relay no longer keeps its log for this link.'],
+    loses: ['All progress: it can\'t be continued, only begun anew.', 'The relay no longer keeps its log for this link.'],
   },
 };
+
+/** What a reset or a deletion would lose now, as the link's process tells. */
+export function atStake(action, stake) {
+  if (!stake.born) return ['Nothing that was applied: the link has not begun.'];
+  const open = stake.open_conflicts;
+  const waiting = `${many(open, 'conflict')} that ${open === 1 ? 'waits' : 'wait'} for a person`;
+  const to_come = stake.transactions_to_come;
+  return [
+    `What it has applied: ${cut(stake.gtid_applied) || 'nothing'}.`,
+    to_come === 0 ? 'Nothing of its source is still to come.'
+      : `${to_come === null ? 'Its source does not answer: what is still to come' : `${many(to_come, 'transaction')} of its source still to come`} will never be applied, unless the initial copy brings the rows.`,
+    action === 'delete' ? `Its ${many(stake.conflicts, 'recorded conflict')}${open ? `, ${waiting} among them` : ''}.`
+      : open ? `${waiting}: closed undecided. All ${count(stake.conflicts)} stay recorded.` : null,
+  ].filter(Boolean);
+}
+
+const cut = (set) => (set.length > 200 ? `${set.slice(0, 200)}…` : set);
 
 /** The policies a link can have for conflicts. */
 export const POLICIES = {
