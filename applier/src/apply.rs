@@ -17,10 +17,11 @@ use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
 use crate::config::Conflicts;
 use crate::conflict::owned;
+use crate::conflict::pair::Pair;
 use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
 use crate::conflict::weights::Weights;
-use crate::copy::{ChunkId, InFlight};
+use crate::copy::{ChunkId, Doubts, InFlight};
 use crate::group::{Group, Member};
 use crate::lanes::Lanes;
 use crate::mark::Mark;
@@ -65,6 +66,9 @@ pub(crate) struct Applier {
     pub(crate) stop: CancellationToken,
     /// Chunks of the initial copy on their way into the target, while there is one.
     in_flight: Option<InFlight>,
+    /// Keys in doubt, while a copy runs.
+    pub(crate) doubts: Option<Doubts>,
+    pub(crate) pair: Option<Pair>,
 }
 
 /// What an applier is told beside its session.
@@ -81,6 +85,8 @@ pub(crate) struct Tools {
     pub(crate) open: Vec<Gtid>,
     pub(crate) lanes: Vec<Connection>,
     pub(crate) in_flight: Option<InFlight>,
+    pub(crate) doubts: Option<Doubts>,
+    pub(crate) pair: Option<Pair>,
 }
 
 /// How an attempt at a transaction of the target failed. It is rolled back in every case, or its connection is gone.
@@ -128,6 +134,8 @@ impl Applier {
             own: GtidSet::new(),
             stop: CancellationToken::new(),
             in_flight: tools.in_flight,
+            doubts: tools.doubts,
+            pair: tools.pair,
         };
         (applier, acknowledged)
     }
@@ -148,6 +156,22 @@ impl Applier {
         }
         self.connection.close().await;
         Ok(())
+    }
+
+    /// Does this link copy rows, or settle keys in doubt?
+    pub(crate) fn is_copying(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(InFlight::is_copying)
+    }
+
+    /// Does either link of the pair?
+    pub(crate) async fn pair_copies(&mut self) -> bool {
+        if self.is_copying() {
+            return true;
+        }
+        match &mut self.pair {
+            Some(pair) => pair.is_copying().await,
+            None => false,
+        }
     }
 
     /// Waits for chunks of the initial copy that bring rows which the group changes.
@@ -388,7 +412,8 @@ impl Applier {
 
     /// What a transaction of the target begins with.
     pub(crate) fn fence(&mut self, covers: &GtidSet, mark: &Mark) -> String {
-        if let Some(window) = &self.window {
+        // While rows are copied a restart reads the target's log from where the copy began: keys in doubt follow from it.
+        if let Some(window) = self.window.as_ref().filter(|_| !self.is_copying()) {
             self.checkpoint.set_done(window.done());
         }
         self.checkpoint.statement(covers, mark)

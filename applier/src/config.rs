@@ -48,12 +48,25 @@ pub struct Config {
     pub start_at: Option<SystemTime>,
     /// What is copied first, and how.
     pub load: Load,
+    /// The link that goes the other way.
+    pub way_back: Option<WayBack>,
     /// The relay of `to`, for the conflict window; needed where `detect` is `row`.
     pub target_relay: Option<ConnectOptions>,
     /// When its regions are compared beside it.
     pub verify: Option<verify::Schedule>,
     /// Where it puts what memory does not hold.
     pub state_dir: PathBuf,
+}
+
+/// The link of a pair that goes the other way, as far as an initial copy needs it.
+#[derive(Clone, Debug)]
+pub struct WayBack {
+    /// The servers of `from`, with the account that writes there.
+    pub servers: Vec<ConnectOptions>,
+    /// It copies rows too.
+    pub copies: bool,
+    /// It makes what tables are missing.
+    pub makes_tables: bool,
 }
 
 /// The rules for conflicts.

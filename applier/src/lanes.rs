@@ -207,7 +207,9 @@ impl Lanes {
             return Ok(());
         };
         let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
-        let done = self.applier.window.as_ref().map_or_else(Done::default, |window| window.done());
+        // While rows are copied it stays where the copy began.
+        let window = self.applier.window.as_ref().filter(|_| !self.applier.is_copying());
+        let done = window.map_or_else(|| self.applier.checkpoint.done().clone(), |window| window.done());
         self.ahead.set_done(done.clone());
         let fence = self.ahead.statement(&covers, &mark);
         let around = self.applier.around(&group, fence, &tables)?;

@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 use verify::background::Background;
 
-pub use config::{Config, Conflicts, GroupLimits, TableRules};
+pub use config::{Config, Conflicts, GroupLimits, TableRules, WayBack};
 pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use copy::{Existing, Initial, Load};
 pub use error::Error;

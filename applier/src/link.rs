@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use binlog::GtidSet;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,12 @@ use crate::catalog::Catalog;
 use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
 use crate::conflict::follow::{self, TargetLog};
+use crate::conflict::pair::Pair;
 use crate::conflict::record;
 use crate::conflict::rules::HybridClock;
 use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
-use crate::copy::{self, Copy};
+use crate::copy::{self, Copy, Doubts};
 use crate::filter::Filter;
 use crate::lanes;
 use crate::life::Life;
@@ -90,7 +92,7 @@ impl Link {
             biased;
             () = stop.cancelled() => return Ok(()),
             Some(ended) = tasks.join_next() => return joined(ended),
-            prepared = self.prepare(opened, life) => prepared?,
+            prepared = Box::pin(self.prepare(opened, life, &stop)) => prepared?,
         };
         let Prepared { applier, acknowledged, planner, stream, target_log, copy } = prepared;
         // One that was paused meanwhile says so, and holds at the gate.
@@ -117,7 +119,12 @@ impl Link {
         result
     }
 
-    async fn prepare(&self, opened: Opened, life: &Life) -> Result<Prepared, Error> {
+    async fn prepare(
+        &self,
+        opened: Opened,
+        life: &Life,
+        stop: &CancellationToken,
+    ) -> Result<Prepared, Error> {
         let config = &self.config;
         let Opened { mut connection, facts, meta } = opened;
         let mut source = Source::connect(Attach::to_source(config, &self.key)).await?;
@@ -130,8 +137,6 @@ impl Link {
         target::prepare(&mut catalog_session).await?;
         let collations = Arc::new(Collations::read(&mut catalog_session).await?);
         let catalog = Catalog::new(catalog_session, collations.clone());
-        let (target_log, window) = self.watch_target(&checkpoint, &owners, &collations).await?;
-        self.progress.window(window.clone());
         let open = record::open(&mut connection, &meta.schema, &self.key, None).await?;
         let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
         let rules = Rules {
@@ -155,7 +160,22 @@ impl Link {
             applied: checkpoint.applied(),
             progress: &self.progress,
         };
-        let (copy, weaver) = Box::pin(copy::prepare(&mut connection, places)).await?.unzip();
+        let found = Box::pin(copy::find(&mut connection, &places)).await?;
+        let (begun, doubts) = found.as_ref().map_or((None, None), |f| (f.begun.clone(), f.doubts.clone()));
+        let (target_log, window) =
+            self.watch_target(&checkpoint, &owners, &collations, begun, doubts.clone()).await?;
+        self.progress.window(window.clone());
+        let two_way = doubts.clone().zip(window.clone()).map(|(doubts, window)| copy::TwoWay {
+            doubts,
+            window,
+            owners: owners.clone(),
+            collations: collations.clone(),
+            finished: Arc::new(tokio::sync::watch::Sender::new(0)),
+        });
+        let (copy, weaver) = match found {
+            Some(found) => Some(Box::pin(found.start(&places, two_way, stop.clone())).await?).unzip(),
+            None => (None, None),
+        };
         let in_flight = weaver.as_ref().map(copy::Weaver::in_flight);
         let planner = Planner::new(rules, origins, follower, catalog, weaver, mark, self.progress.clone());
         let tools = Tools {
@@ -170,6 +190,8 @@ impl Link {
             open: open.into_iter().map(|(gtid, _)| gtid).collect(),
             lanes: lanes::connect(&config.targets, config.workers).await?,
             in_flight,
+            doubts,
+            pair: Pair::new(config, &self.key),
         };
         let (applier, acknowledged) = Applier::new(connection, checkpoint, tools);
         Ok(Prepared { applier, acknowledged, planner, stream, target_log, copy })
@@ -182,6 +204,8 @@ impl Link {
         checkpoint: &Checkpoint,
         owners: &Owners,
         collations: &Arc<Collations>,
+        begun: Option<GtidSet>,
+        doubts: Option<Doubts>,
     ) -> Result<(Option<TargetLog>, Option<SharedWindow>), Error> {
         let config = &self.config;
         let Some(relay) = config.target_relay.as_ref().filter(|_| config.conflicts.any_by_row()) else {
@@ -199,6 +223,8 @@ impl Link {
         for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
             behind.union_with(&applied.intersection(&executed));
         }
+        // While rows are copied every write here counts that the way back brings: from where that began.
+        let (behind, clock) = begun.map_or((behind, clock), |begun| (begun, 0));
         let window = SharedWindow::behind(behind, clock, config.state_dir.clone());
         let rules = follow::Rules {
             link: self.key.clone(),
@@ -208,7 +234,7 @@ impl Link {
             regions: config.regions.keys().cloned().collect(),
         };
         let attach = Attach::to_target(config, &self.key, relay);
-        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone());
+        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone()).noting(doubts);
         Ok((Some(log), Some(window)))
     }
 
@@ -260,6 +286,7 @@ impl Link {
             return Err(lost("the relay remembers its acknowledgements"));
         }
         let start = if self.config.load.initial.has_structure() {
+            self.wait_for_way_back(&meta.schema).await?;
             structure::make(&self.config, &self.key, connection, meta, source, &self.progress).await?
         } else {
             source.executed().await?
@@ -272,11 +299,28 @@ impl Link {
         born.ok_or_else(|| lost("it was just begun"))
     }
 
+    /// Whoever finds new tables in the target writes them: the way back must be there before they are.
+    async fn wait_for_way_back(&self, schema: &str) -> Result<(), Error> {
+        let makes_tables = self.config.way_back.as_ref().is_some_and(|back| back.makes_tables);
+        let copies = self.config.load.initial.has_data() && !makes_tables;
+        if let Some(back) = copy::WayBack::of(&self.config, schema, &self.key).filter(|_| copies) {
+            back.begin(&self.progress).await?;
+        }
+        Ok(())
+    }
+
     /// What the source's region is taken to have seen when a link begins between regions that are equal: all that the
-    /// target has, of its own and of others.
+    /// target has, of its own and of others. Where rows are copied, what the way back is still to bring it has not.
     async fn seen_at_birth(&self, connection: &mut wire::Connection, schema: &str) -> Result<Seen, Error> {
         let mut seen = Seen::default();
-        seen.add(&self.config.to, &self.executed_in_target(connection).await?, 0);
+        let mut of_target = self.executed_in_target(connection).await?;
+        if let Some(back) =
+            copy::WayBack::of(&self.config, schema, &self.key).filter(|_| self.config.load.initial.has_data())
+            && let Some(begun) = back.begun().await?
+        {
+            of_target = of_target.intersection(&begun);
+        }
+        seen.add(&self.config.to, &of_target, 0);
         for (link, applied) in Checkpoint::applied_by_link(connection, schema).await? {
             if let Some(key) =
                 LinkKey::parse(&link).filter(|k| k.sync == self.key.sync && k.to == self.key.to)
@@ -287,7 +331,7 @@ impl Link {
         Ok(seen)
     }
 
-    async fn executed_in_target(&self, connection: &mut wire::Connection) -> Result<binlog::GtidSet, Error> {
+    async fn executed_in_target(&self, connection: &mut wire::Connection) -> Result<GtidSet, Error> {
         let failed = Error::target("asking what it has executed");
         let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
         let text = rows.single_text().map_err(&failed)?;

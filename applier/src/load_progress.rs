@@ -39,7 +39,6 @@ impl LoadProgress {
     }
 
     /// How many keys are in doubt now.
-    #[allow(dead_code, reason = "told by two-way copies")]
     pub(crate) fn doubts(&mut self, keys: u64) {
         self.in_doubt = keys;
     }

@@ -298,6 +298,11 @@ impl Progress {
         self.with(|inner| inner.load.add(table, rows, bytes, done));
     }
 
+    /// So many keys are in doubt.
+    pub(crate) fn doubts(&self, keys: u64) {
+        self.with(|inner| inner.load.doubts(keys));
+    }
+
     /// All is copied: the link goes on with what has gathered.
     pub(crate) fn copied_all(&self) {
         self.with(|inner| {

@@ -103,7 +103,7 @@ impl Applier {
     /// checkpoint says what the window is done with.
     async fn let_go(&mut self, window: &SharedWindow) -> Result<(), Error> {
         let done = window.done();
-        if done == *self.checkpoint.done() {
+        if done == *self.checkpoint.done() || self.is_copying() {
             return Ok(());
         }
         let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
@@ -116,10 +116,15 @@ impl Applier {
     pub(crate) async fn collisions(&mut self, group: &Group) -> Result<Vec<usize>, Failure> {
         let mut collide = Vec::new();
         let Some(window) = self.window.clone() else { return Ok(collide) };
+        let doubts = self.doubts.clone();
         let (mut keys, members) = (Vec::new(), group.members());
         for (i, member) in members.iter().enumerate() {
-            let is_in_it =
-                |table: &Arc<TargetTable>| self.is_watched(table) && window.has_any_of(table.keys.buckets());
+            let in_doubt = |table: &Arc<TargetTable>| {
+                doubts.as_ref().is_some_and(|doubts| doubts.has_any_of(table.keys.buckets()))
+            };
+            let is_in_it = |table: &Arc<TargetTable>| {
+                self.is_watched(table) && (window.has_any_of(table.keys.buckets()) || in_doubt(table))
+            };
             if member.tables.iter().any(is_in_it) {
                 keys_of(member, is_in_it, |key| keys.push((i, key))).map_err(Failure::Fatal)?;
             }
@@ -141,9 +146,12 @@ impl Applier {
         let lacking = self.weights.lacking(keys.iter().map(|(_, key)| key));
         self.weights.learn(&mut self.connection, lacking).await?;
         for (i, key) in keys.drain(..) {
-            if collide.last() != Some(&i)
-                && !window.unseen(&self.weights.key(&key), &members[i].seen)?.is_empty()
-            {
+            if collide.last() == Some(&i) {
+                continue;
+            }
+            let key = self.weights.key(&key);
+            let in_doubt = self.doubts.as_ref().is_some_and(|doubts| doubts.has(&key));
+            if in_doubt || !window.unseen(&key, &members[i].seen)?.is_empty() {
                 collide.push(i);
             }
         }

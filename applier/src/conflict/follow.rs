@@ -23,6 +23,7 @@ use super::shared::SharedWindow;
 use super::weights::Weights;
 use super::window::Writer;
 use crate::collations::{Collations, Folding};
+use crate::copy::Doubts;
 use crate::filter::Filter;
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Delivery, stamps, xa_end};
@@ -54,12 +55,14 @@ pub(crate) struct Rules {
 /// Reads the target's log.
 pub(crate) struct TargetLog {
     attach: Attach,
-    rules: Rules,
+    pub(super) rules: Rules,
     window: SharedWindow,
     /// A session of its own, for the keys of tables.
-    catalog: Connection,
+    pub(super) catalog: Connection,
+    /// Keys in doubt, while an initial copy runs.
+    pub(super) doubts: Option<Doubts>,
     collations: Arc<Collations>,
-    weights: Weights,
+    pub(super) weights: Weights,
     tables: HashMap<(String, String), Vec<UniqueKey>>,
     follower: Follower,
     /// As it was when the window had all that it had taken.
@@ -103,6 +106,7 @@ impl TargetLog {
             window,
             catalog,
             weights: Weights::new(collations.clone()),
+            doubts: None,
             collations,
             tables: HashMap::new(),
             settled: follower.clone(),
@@ -111,6 +115,12 @@ impl TargetLog {
             ends: VecDeque::new(),
             block_at: SourcePosition::default(),
         }
+    }
+
+    /// It notes keys in doubt as well.
+    pub(crate) fn noting(mut self, doubts: Option<Doubts>) -> Self {
+        self.doubts = doubts;
+        self
     }
 
     /// Reads until `stop`. A relay that can't be reached is tried again: only a group that needs the window waits
@@ -241,6 +251,10 @@ impl TargetLog {
             // DDL under another region's GTID.
             None => None,
         };
+        if let Body::Rows(events) | Body::Prepared { rows: events, .. } = &t.body {
+            // What is only prepared counts as written: should it be rolled back, a key more is settled.
+            self.note_doubts(&t.gtid, events, &ours, writer.is_some()).await?;
+        }
         let taken = self.written(&t, writer).await?;
         self.note_end(t);
         Ok(taken)
@@ -315,7 +329,7 @@ impl TargetLog {
         Ok(keys)
     }
 
-    async fn table_keys(&mut self, map: &TableMap) -> Result<TableKeys, Error> {
+    pub(super) async fn table_keys(&mut self, map: &TableMap) -> Result<TableKeys, Error> {
         let name = (map.database.clone(), map.table.clone());
         if !self.tables.contains_key(&name) {
             let keys = unique_keys::read(&mut self.catalog, &map.database, &map.table).await?;

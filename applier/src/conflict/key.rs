@@ -152,6 +152,11 @@ impl TableKeys {
         self.identity.is_some()
     }
 
+    /// The key that names this row.
+    pub(crate) fn identity_of(&self, image: &Image<'_>) -> Option<RowKey> {
+        self.keys.get(self.identity?)?.of(image)
+    }
+
     /// The keys of a change.
     pub(crate) fn of(&self, change: &RowChange<'_>) -> ChangeKeys {
         let mut keys = ChangeKeys { identity: Vec::new(), unique: Vec::new() };

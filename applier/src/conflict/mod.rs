@@ -7,8 +7,10 @@
 //! | `seen.rs` | what a region had applied of the others: seen-sets out of stamps |
 //! | `window.rs` | keys written in the target, and by whom: in blocks (`block.rs`), the oldest in files (`spill.rs`) |
 //! | `follow.rs` | the target's own log, read into the window, which is `shared.rs` with the one who applies |
+//! | `follow_doubts.rs` | the same log, read for keys that are in doubt while a copy runs |
 //! | `check.rs` | a group held against the window, under its own locks |
 //! | `owned.rs` | how far the window must be: what the target has executed |
+//! | `pair.rs` | whether either link of a pair copies rows |
 //! | `redo.rs` | a transaction that collides, row by row: `row.rs`, `local_row.rs` |
 //! | `taken.rs` | rows of the target that a foreign key takes along |
 //! | `admin.rs`, `flip.rs` | what people do with it |
@@ -19,9 +21,11 @@ mod block;
 mod check;
 mod flip;
 pub(crate) mod follow;
+mod follow_doubts;
 pub(crate) mod key;
 mod local_row;
 pub(crate) mod owned;
+pub(crate) mod pair;
 mod readable;
 pub(crate) mod record;
 mod redo;

@@ -19,6 +19,7 @@ use super::row::{Operation, Row};
 use super::rules::{Effective, Kind, Winner, decide};
 use super::{local_row, owned, readable};
 use crate::apply::{ATTEMPTS, Applier, Failure};
+use crate::copy::{LoadTable, Named, doubt_number, passes_over};
 use crate::group::Member;
 use crate::{Error, target};
 
@@ -34,6 +35,8 @@ pub(super) struct Redo<'m> {
     open: Vec<Open>,
     /// What was decided in this attempt.
     decided: Vec<Conflict>,
+    /// Notes of keys that this attempt puts in doubt.
+    doubts: Vec<String>,
     /// Rows that were locked and looked up only when they turned out to collide.
     looked_up: BTreeSet<usize>,
 }
@@ -49,7 +52,9 @@ struct Writers {
 impl Applier {
     /// Applies one transaction row by row, deciding what collides. `Ok` when it is committed.
     pub(crate) async fn redo(&mut self, member: &Member) -> Result<(), Error> {
-        let rows = Row::all_of(member, |table| self.conflicts.of(&table.database, &table.table))?;
+        let splits_moves = self.pair_copies().await;
+        let rows =
+            Row::all_of(member, splits_moves, |table| self.conflicts.of(&table.database, &table.table))?;
         let link = self.link.clone();
         let open = record::open(&mut self.connection, &self.schema, &link, Some(&member.gtid)).await?;
         let open: Vec<Open> = open.into_iter().map(|(_, open)| open).collect();
@@ -63,6 +68,7 @@ impl Applier {
             in_question: BTreeSet::new(),
             open,
             decided: Vec::new(),
+            doubts: Vec::new(),
             looked_up: BTreeSet::new(),
         };
         if redo.open.iter().any(|open| open.resolution.as_deref() == Some("skip")) {
@@ -71,6 +77,7 @@ impl Applier {
         let mut locked_out = 0;
         loop {
             redo.decided.clear();
+            redo.doubts.clear();
             redo.looked_up.clear();
             match self.redo_once(&mut redo).await {
                 Ok(()) => return Ok(()),
@@ -121,6 +128,9 @@ impl Applier {
         for open in &redo.open {
             self.step(open.close(&schema).as_bytes()).await?;
         }
+        for note in std::mem::take(&mut redo.doubts) {
+            self.step(note.as_bytes()).await?;
+        }
         let began = Instant::now();
         self.step(b"COMMIT").await?;
         let took = began.elapsed();
@@ -137,6 +147,9 @@ impl Applier {
     /// Applies a row, or decides about it.
     async fn redo_row(&mut self, redo: &mut Redo<'_>, i: usize) -> Result<(), Failure> {
         let mut refused = None;
+        if self.is_in_doubt(redo, i).await? {
+            return self.leave_in_doubt(redo, i).await;
+        }
         if self.writers(redo, i)?.times.is_empty() {
             let taken = self.taken_along(redo, i).await?;
             let row = &redo.rows[i];
@@ -155,6 +168,46 @@ impl Applier {
         }
         let writers = self.writers(redo, i)?;
         self.decide_row(redo, i, refused, writers).await
+    }
+
+    /// Is a row in doubt? Told only when it is locked and the target's log is read as far as that.
+    async fn is_in_doubt(&mut self, redo: &mut Redo<'_>, i: usize) -> Result<bool, Failure> {
+        let Some(doubts) = self.doubts.clone() else { return Ok(false) };
+        let has = |redo: &Redo<'_>| redo.keys[i].identity.iter().any(|key| passes_over(doubts.has(key)));
+        if !has(redo) {
+            return Ok(false);
+        }
+        self.lock(redo, i).await?;
+        self.reach_now().await?;
+        redo.looked_up.insert(i);
+        Ok(has(redo))
+    }
+
+    /// Leaves a row as it stands until it is settled; a key it would have got is settled with it.
+    async fn leave_in_doubt(&mut self, redo: &mut Redo<'_>, i: usize) -> Result<(), Failure> {
+        let Some(doubts) = self.doubts.clone() else { return Ok(()) };
+        let row = &redo.rows[i];
+        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
+        let Some(table) = doubts.table_here(&row.table.database, &row.table.table) else { return Ok(()) };
+        let mut named = Vec::new();
+        for change in RowsEvent::parse(&row.event, &row.map).map_err(malformed)?.changes() {
+            let change = change.map_err(malformed)?;
+            let images = [&change.before, &change.after].into_iter().flatten();
+            named.extend(images.filter_map(|image| Named::of(&table, &row.table.keys, &row.map, image)));
+        }
+        let weighed = Named::weigh(&table, named, &mut self.weights, &mut self.connection);
+        let mut known = weighed.await.map_err(Failure::Fatal)?;
+        known.retain(|(_, doubt)| !doubts.has(&doubt.key));
+        if known.is_empty() {
+            return Ok(());
+        }
+        let values = known.iter().map(|(_, doubt)| doubt.value.clone()).collect();
+        let load = LoadTable::new(&self.schema, &self.link);
+        redo.doubts.push(load.keys(&table, doubt_number(), "doubt", values));
+        // The link does not wait for its own transactions to come back: known at once. Should this one be rolled back, a
+        // key more is settled.
+        doubts.passed_over(table.index, known);
+        Ok(())
     }
 
     /// Decides about a row, and does what was decided. `refused`: how strict apply refused it, if it was tried.
@@ -176,6 +229,11 @@ impl Applier {
             (Operation::Update | Operation::Delete, _) if before.is_none() => Kind::Missing,
             _ => Kind::Changed,
         };
+        let settles = matches!(kind, Kind::Exists | Kind::Missing | Kind::Changed | Kind::Json);
+        if writers.times.is_empty() && settles && self.pair_copies().await {
+            // Not the row it expects, and nobody wrote it unseen: no drift, while either link copies. The key is settled.
+            return Ok(());
+        }
         let error = refused.map(|(_, error)| error);
         let local = if row.operation() == Operation::Insert {
             after.clone()

@@ -42,9 +42,11 @@ impl Operation {
 }
 
 impl Row {
-    /// All rows of a transaction, in order.
+    /// All rows of a transaction, in order. `splits_moves`: an update that gives a row another key is two changes, so that
+    /// each key can be decided about by itself.
     pub(super) fn all_of(
         member: &Member,
+        splits_moves: bool,
         rules: impl Fn(&TargetTable) -> TableRules,
     ) -> Result<Vec<Self>, Error> {
         let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
@@ -65,15 +67,43 @@ impl Row {
             };
             let all = RowsEvent::parse(event, map).map_err(malformed)?;
             for (one, change) in all.split().map_err(malformed)?.into_iter().zip(all.changes()) {
-                rows.push(Self {
+                let row = Self {
                     keys: table.keys.of(&change.map_err(malformed)?),
                     table: table.clone(),
                     map: map.clone(),
                     map_event: map_event.clone(),
                     event: one,
                     rules: rules(table),
-                });
+                };
+                if splits_moves && row.keys.identity.len() > 1 {
+                    rows.extend(row.split_move().map_err(malformed)?);
+                } else {
+                    rows.push(row);
+                }
             }
+        }
+        Ok(rows)
+    }
+
+    /// A row that gets another key, as one that goes and one that comes. What is told by a part of a JSON document stays.
+    fn split_move(self) -> Result<Vec<Self>, binlog::EventError> {
+        let raw = RawRow::of(&self.event, &self.map, &self.table.lacking)?;
+        let (Some(old), Some(new)) = (&raw.before, &raw.after) else { return Ok(vec![self]) };
+        let halves = [raw.delete(&self.event, &self.map, old), raw.insert(&self.event, &self.map, new)];
+        let mut rows = Vec::with_capacity(2);
+        for event in halves {
+            let keys = match RowsEvent::parse(&event, &self.map)?.changes().next().transpose()? {
+                Some(change) => self.table.keys.of(&change),
+                None => continue,
+            };
+            rows.push(Self {
+                keys,
+                table: self.table.clone(),
+                map: self.map.clone(),
+                map_event: self.map_event.clone(),
+                event,
+                rules: self.rules,
+            });
         }
         Ok(rows)
     }

@@ -36,7 +36,7 @@ pub enum Existing {
     /// Stop, and name them, unless they are empty and defined alike.
     #[default]
     Error,
-    /// Use them, if rows fit. Their rows stay; a copied row that meets one of the same key stops the copy.
+    /// Use them, if rows fit. Their rows stay; one that meets a copied row of the same key goes by the link's policy.
     Keep,
 }
 

@@ -6,14 +6,18 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wire::Connection;
 
+use super::careful::wanted_keys;
 use super::load::Load;
 use super::ranges::ChunkId;
 use super::read::{self, Chunk};
 use super::run::{Answer, Placed, sort_key};
 use super::stamp::Stamp;
-use super::walk::Wanted;
-use super::weave::{InFlight, Told};
+use super::two_way::TwoWay;
+use super::walk::{Keys, Wanted};
+use super::weave::{InFlight, Registered, Told};
 use crate::Error;
+use crate::config::Conflicts;
+use crate::progress::Progress;
 
 /// What the hands of a copy share.
 pub(crate) struct Shared {
@@ -25,6 +29,15 @@ pub(crate) struct Shared {
     pub(crate) max_packet: usize,
     /// In the events made here.
     pub(crate) server_id: u32,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) conflicts: Conflicts,
+    /// Rows of the target that are met are kept, or decided about.
+    pub(crate) keeps: bool,
+    /// Where the other link of a pair goes the other way.
+    pub(crate) two_way: Option<TwoWay>,
+    pub(crate) progress: Progress,
+    pub(crate) stop: CancellationToken,
 }
 
 /// See the [module](self).
@@ -50,16 +63,19 @@ impl Hand {
                 () = stop.cancelled() => None,
                 next = async { self.shared.ranges.lock().await.recv().await } => next,
             };
-            let Some(wanted) = next else { break };
+            let Some(mut wanted) = next else { break };
             let read = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
-                read = Box::pin(self.read(&wanted)) => read?,
+                read = Box::pin(self.read(&mut wanted)) => read?,
             };
             // The planner has ended; it tells why.
             let Some((id, chunk, placed)) = read else { break };
             Box::pin(self.write(&wanted, &chunk, &placed)).await?;
             self.shared.in_flight.done(id);
+            if let Some(two_way) = self.shared.two_way.as_ref().filter(|_| wanted.keys.is_some()) {
+                two_way.finished.send_modify(|finished| *finished += 1);
+            }
             let written = Told::Written { id, rows: chunk.rows, bytes: chunk.bytes };
             if self.shared.tell.send(written).await.is_err() {
                 break;
@@ -71,16 +87,20 @@ impl Hand {
     }
 
     /// Reads a chunk and waits for its place.
-    async fn read(&mut self, wanted: &Wanted) -> Result<Option<(ChunkId, Chunk, Box<Placed>)>, Error> {
+    async fn read(&mut self, wanted: &mut Wanted) -> Result<Option<(ChunkId, Chunk, Box<Placed>)>, Error> {
+        let Some(Registered { id, seen, passed }) = self.register(wanted).await? else { return Ok(None) };
+        if let Some(Keys(_, of_keys)) = &mut wanted.keys {
+            *of_keys = seen;
+        }
+        let wanted = &*wanted;
         let Wanted { table, range, .. } = wanted;
-        let after = sort_key(&mut self.target, table, range.after.as_ref()).await?;
-        let upto = sort_key(&mut self.target, table, range.upto.as_ref()).await?;
-        let table_index = table.index;
-        let registered = self.ask(|reply| Told::Register { table: table_index, after, upto, reply }).await;
-        let Some(id) = registered else { return Ok(None) };
         let server_id = self.shared.server_id;
-        if table.key.is_some() {
-            let chunk = read::read(&mut self.source, table, range, server_id).await?;
+        if let Some(key) = &table.key {
+            let condition = match &wanted.keys {
+                Some(keys) => wanted_keys(wanted, keys),
+                None => key.key.within(range),
+            };
+            let chunk = read::read(&mut self.source, table, &condition, server_id, &passed).await?;
             let (before, high) = (chunk.before.clone(), chunk.high.clone());
             let answer = self.ask(|reply| Told::Read { id, before, high, reply }).await;
             return Ok(match answer {
@@ -91,7 +111,7 @@ impl Hand {
         // Rows that nothing names can't be told from each other: the whole table is read from a state that the stream
         // did not touch while it was opened.
         loop {
-            let marks = read::open_snapshot(&mut self.source).await?;
+            let marks = read::open_snapshot(&mut self.source, &passed).await?;
             let (before, high) = marks.clone();
             let answer = self.ask(|reply| Told::Read { id, before, high, reply }).await;
             let placed = match answer {
@@ -111,6 +131,18 @@ impl Hand {
                 return Ok(chunk);
             }
         }
+    }
+
+    /// Has the planner note from now on what the stream says of these keys; `None` when it has ended.
+    async fn register(&mut self, wanted: &Wanted) -> Result<Option<Registered>, Error> {
+        let table = wanted.table.index;
+        if let Some(Keys(keys, _)) = &wanted.keys {
+            let sort_keys = keys.iter().map(|(key, _)| key.clone()).collect();
+            return Ok(self.ask(|reply| Told::RegisterKeys { table, keys: sort_keys, reply }).await);
+        }
+        let after = sort_key(&mut self.target, &wanted.table, wanted.range.after.as_ref()).await?;
+        let upto = sort_key(&mut self.target, &wanted.table, wanted.range.upto.as_ref()).await?;
+        Ok(self.ask(|reply| Told::Register { table, after, upto, reply }).await)
     }
 
     /// Asks the planner; `None` when it has ended.

@@ -2,9 +2,9 @@
 //!
 //! | `database_name`, `table_name`, `chunk` | a row of |
 //! |---|---|
-//! | empty, empty, 0 | the link: `copying` until all is copied, then `done` |
+//! | empty, empty, 0 | the link: `copying`; `copied`, where the other link of its pair settles; `done` |
 //! | a table's names at the source, 0 | the table: `copying`, `done` |
-//! | the same, a number | a chunk that is copied: its range of keys, rows and bytes; gone when its table is done |
+//! | the same, a number | a chunk that is copied: its range of keys, rows and bytes; gone when its table is done. Or keys: `settled`, or in `doubt` |
 //!
 //! Numbers of chunks rise with their keys. A chunk's row commits with its rows.
 
@@ -57,10 +57,29 @@ pub(crate) struct Load {
 }
 
 /// What a key range is kept as.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Kept {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<KeyValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     upto: Option<KeyValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<KeyValue>>,
+}
+
+/// Which keys a row of the table stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyRange {
+    Between(Range),
+    Keys(Vec<KeyValue>),
+}
+
+impl KeyRange {
+    /// Reads the column `key_range`.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let Kept { after, upto, keys } = serde_json::from_str(text).ok()?;
+        Some(keys.map_or(Self::Between(Range { after, upto }), Self::Keys))
+    }
 }
 
 /// The statements with which a link's copy begins, in the transaction of its birth. Nothing of an earlier one stays.
@@ -114,9 +133,16 @@ impl Load {
         rows: u64,
         bytes: u64,
     ) -> String {
-        let kept = Kept { after: range.after.clone(), upto: range.upto.clone() };
+        let kept = Kept { after: range.after.clone(), upto: range.upto.clone(), keys: None };
         let range = serde_json::to_string(&kept).expect("texts can always be written");
         self.insert(&table.database, &table.table, number, "done", &sql::text(&range), rows, bytes)
+    }
+
+    /// Notes keys that are settled, or in doubt.
+    pub(crate) fn keys(&self, table: &SourceTable, number: u64, state: &str, keys: Vec<KeyValue>) -> String {
+        let kept = Kept { keys: Some(keys), ..Kept::default() };
+        let range = serde_json::to_string(&kept).expect("texts can always be written");
+        self.insert(&table.database, &table.table, number, state, &sql::text(&range), 0, 0)
     }
 
     /// Ends a table: its own row takes the place of those of its chunks.
@@ -138,9 +164,17 @@ impl Load {
     }
 
     /// Ends the copy.
-    pub(crate) fn end(&self) -> String {
+    pub(crate) fn end(&self) -> [String; 2] {
+        [
+            format!("DELETE FROM {} WHERE link = {} AND chunk > 0", self.table, self.link),
+            self.link_state("done"),
+        ]
+    }
+
+    /// How far the link is.
+    pub(crate) fn link_state(&self, state: &str) -> String {
         format!(
-            "UPDATE {} SET state = 'done', updated_at = NOW(6) WHERE link = {} AND database_name = '' \
+            "UPDATE {} SET state = '{state}', updated_at = NOW(6) WHERE link = {} AND database_name = '' \
              AND table_name = '' AND chunk = 0",
             self.table, self.link
         )
@@ -150,7 +184,7 @@ impl Load {
     pub(crate) async fn is_copying(&self, connection: &mut Connection) -> Result<bool, Error> {
         let failed = Error::target("reading how far the copy is");
         let query = format!(
-            "SELECT 1 FROM {} WHERE link = {} AND database_name = '' AND chunk = 0 AND state = 'copying'",
+            "SELECT 1 FROM {} WHERE link = {} AND database_name = '' AND chunk = 0 AND state <> 'done'",
             self.table, self.link
         );
         Ok(!connection.query_rows(query).await.map_err(failed)?.rows.is_empty())
@@ -183,9 +217,10 @@ impl Load {
                 continue;
             }
             let text = row.text("key_range").map_err(&failed)?;
-            let malformed = |_| failed(wire::Error::Invalid { what: format!("no range of keys: {text}") });
-            let Kept { after, upto } = serde_json::from_str(&text).map_err(malformed)?;
-            state.chunks.push(DoneChunk { number, range: Range { after, upto } });
+            let malformed = || failed(wire::Error::Invalid { what: format!("no range of keys: {text}") });
+            if let KeyRange::Between(range) = KeyRange::read(&text).ok_or_else(malformed)? {
+                state.chunks.push(DoneChunk { number, range });
+            }
         }
         Ok(found)
     }

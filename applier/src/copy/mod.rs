@@ -26,15 +26,22 @@
 //! | `touched.rs` | what the stream said of a chunk's keys between its marks |
 //! | `weave.rs` | a transaction of the stream held against what is copied |
 //! | `walk.rs`, `throttle.rs` | the ranges, no faster than the servers bear |
+//! | `decide.rs` | the rules where the target writes as well; pure |
+//! | `doubt.rs`, `passed.rs` | keys in doubt, and keys that may come to be |
+//! | `careful.rs`, `two_way.rs` | chunks that meet rows, and settling |
 //! | `read.rs` | a chunk, and its marks |
 //! | `hand.rs`, `write.rs`, `stamp.rs` | one who reads and writes chunks, several side by side |
 //! | `load.rs` | the table `load`: how far the copy is |
 
+mod careful;
 mod config;
+mod decide;
+mod doubt;
 mod hand;
 mod json;
 mod load;
 mod order;
+mod passed;
 mod ranges;
 mod read;
 mod run;
@@ -42,13 +49,21 @@ mod stamp;
 mod table;
 mod throttle;
 mod touched;
+mod two_way;
 mod value;
 mod walk;
 mod weave;
 mod write;
 
+#[cfg(test)]
+mod model_tests;
+
 pub use config::{Existing, Initial, Load};
-pub(crate) use load::{COLUMNS as LOAD_COLUMNS, TABLE as LOAD_TABLE, begin};
+pub(crate) use decide::passes_over;
+pub(crate) use doubt::{Doubts, Known, Named};
+pub(crate) use load::{COLUMNS as LOAD_COLUMNS, KeyRange, Load as LoadTable, TABLE as LOAD_TABLE, begin};
 pub(crate) use ranges::ChunkId;
-pub(crate) use run::{Copy, Place, Placed, Places, prepare};
+pub(crate) use run::{Copy, Place, Placed, Places, find, sort_key};
+pub(crate) use table::SourceTable;
+pub(crate) use two_way::{TwoWay, WayBack, copy_state, doubt_number};
 pub(crate) use weave::{InFlight, Told, Weaver};

@@ -4,6 +4,7 @@
 //! is not copied. Pieces that are done grow together, so that few are held however large the table is.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::order::{KeyShape, SortKey};
 
@@ -42,11 +43,13 @@ pub(crate) struct Ranges {
     /// `None`: the table has no key, and is one piece.
     shape: Option<KeyShape>,
     pieces: Vec<Piece>,
+    /// Keys that are being settled, whatever piece they lie in.
+    keys: HashMap<SortKey, Part>,
 }
 
 impl Ranges {
     pub(crate) fn new(shape: Option<KeyShape>) -> Self {
-        Self { shape, pieces: Vec::new() }
+        Self { shape, pieces: Vec::new(), keys: HashMap::new() }
     }
 
     pub(crate) fn shape(&self) -> Option<&KeyShape> {
@@ -65,7 +68,26 @@ impl Ranges {
 
     /// Is this chunk one of the table's?
     pub(crate) fn has(&self, id: ChunkId) -> bool {
-        self.position_of(id).is_some()
+        self.position_of(id).is_some() || self.keys.values().any(|part| part.is_of(id))
+    }
+
+    /// These keys are read once more.
+    pub(crate) fn add_keys(&mut self, keys: &[SortKey], part: Part) {
+        self.keys.extend(keys.iter().map(|key| (key.clone(), part)));
+    }
+
+    /// Is any key being read once more?
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Keys that are read once more go on to their next part; in the end to that of their piece.
+    fn move_keys(&mut self, id: ChunkId, to: Part) {
+        if to == Part::Done {
+            self.keys.retain(|_, part| !part.is_of(id));
+        } else {
+            self.keys.values_mut().filter(|part| part.is_of(id)).for_each(|part| *part = to);
+        }
     }
 
     fn position_of(&self, id: ChunkId) -> Option<usize> {
@@ -74,6 +96,7 @@ impl Ranges {
 
     /// A chunk goes on to its next part.
     pub(crate) fn move_on(&mut self, id: ChunkId, to: Part) {
+        self.move_keys(id, to);
         if let Some(at) = self.position_of(id) {
             self.pieces[at].part = to;
             self.join(at);
@@ -98,6 +121,9 @@ impl Ranges {
         let Some(key) = key.filter(|_| self.shape.is_some()) else {
             return self.pieces.first().map_or(Part::NotYet, |piece| piece.part);
         };
+        if let Some(part) = self.keys.get(key) {
+            return *part;
+        }
         let at = self.pieces.partition_point(|piece| {
             piece.upto.as_ref().is_some_and(|upto| self.compare(upto, key) == Ordering::Less)
         });

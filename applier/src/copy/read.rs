@@ -9,7 +9,6 @@ use wire::Connection;
 use super::table::SourceTable;
 use super::value;
 use crate::conflict::owned;
-use crate::verify::key::Range;
 use crate::{Error, sql};
 
 /// Between two looks at transactions that are about to commit.
@@ -30,26 +29,30 @@ pub(crate) struct Chunk {
     pub(crate) bytes: u64,
 }
 
-/// Reads a range of a table's key.
+/// Reads the rows of a condition on a table's key.
+/// All of `passed` is seen.
 pub(crate) async fn read(
     source: &mut Connection,
     table: &SourceTable,
-    range: &Range,
+    condition: &str,
     server_id: u32,
+    passed: &GtidSet,
 ) -> Result<Chunk, Error> {
-    let before = executed(source).await?;
-    let condition = match &table.key {
-        Some(key) => format!(" WHERE {} ORDER BY {}", key.key.within(range), key.key.order()),
-        None => String::new(),
-    };
+    let before = executed_with(source, passed).await?;
+    let order = table.key.as_ref().map(|key| format!(" ORDER BY {}", key.key.order())).unwrap_or_default();
+    let condition = format!(" WHERE {condition}{order}");
     let (events, rows, bytes) = rows_of(source, table, &condition, server_id).await?;
     let high = seen_at_most(source).await?;
     Ok(Chunk { before, high, events, rows, bytes })
 }
 
-/// Opens a state of the database that stays, and gives its marks: all it has seen, and all it may have. Ended by `COMMIT`.
-pub(crate) async fn open_snapshot(source: &mut Connection) -> Result<(GtidSet, GtidSet), Error> {
-    let before = executed(source).await?;
+/// Opens a state of the database that stays, and gives its marks: all it has seen, `passed` among it, and all it may have.
+/// Ended by `COMMIT`.
+pub(crate) async fn open_snapshot(
+    source: &mut Connection,
+    passed: &GtidSet,
+) -> Result<(GtidSet, GtidSet), Error> {
+    let before = executed_with(source, passed).await?;
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
     source.execute(begin).await.map_err(Error::source("opening a snapshot"))?;
     Ok((before, seen_at_most(source).await?))
@@ -98,6 +101,18 @@ async fn rows_of(
         }
     }
     Ok((writer.finish(), rows, bytes as u64))
+}
+
+/// What it has executed, once all of this is. The server sends a transaction when it is in the log, and shows its rows only
+/// when it is committed: a read too early would lack what the stream has passed already.
+async fn executed_with(source: &mut Connection, passed: &GtidSet) -> Result<GtidSet, Error> {
+    loop {
+        let executed = executed(source).await?;
+        if executed.contains_all(passed) {
+            return Ok(executed);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn executed(source: &mut Connection) -> Result<GtidSet, Error> {

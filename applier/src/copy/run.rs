@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use binlog::{Event, GtidSet};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::Connection;
 
+use super::doubt::Doubts;
 use super::hand::{Hand, Shared};
 use super::load::{Load, TableState};
 use super::order::{KeyShape, SortKey};
+use super::passed::PassedOver;
 use super::ranges::{Part, Ranges};
 use super::stamp::Stamp;
 use super::table::{self, SourceTable};
 use super::throttle::Throttle;
 use super::touched::Touched;
+use super::two_way::{Settling, TwoWay, WayBack};
 use super::value;
 use super::walk;
 use super::weave::{Copied, Weaver};
@@ -42,6 +45,8 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) touched: Touched,
+    /// Its keys whose changes were passed over.
+    pub(crate) passed_over: PassedOver,
     pub(crate) target: Arc<TargetTable>,
     /// How the target is told to read row events.
     pub(crate) format: Event,
@@ -74,10 +79,12 @@ pub(crate) struct Copy {
     hands: Vec<Hand>,
     wanted: mpsc::Sender<walk::Wanted>,
     limits: super::config::Load,
+    settling: Option<Settling>,
     progress: Progress,
 }
 
 /// Where the copy of a link reads and writes.
+#[derive(Clone, Copy)]
 pub(crate) struct Places<'a> {
     pub(crate) config: &'a Config,
     pub(crate) schema: &'a str,
@@ -89,68 +96,123 @@ pub(crate) struct Places<'a> {
     pub(crate) progress: &'a Progress,
 }
 
+/// What there is to copy.
+pub(crate) struct Found {
+    source: Connection,
+    tables: Vec<(Arc<SourceTable>, TableState)>,
+    copied: Vec<Copied>,
+    stamps: Vec<Stamp>,
+    load: Load,
+    /// Keys in doubt, where a pair writes on both sides.
+    pub(crate) doubts: Option<Doubts>,
+    /// Behind what of the target's log the way back has begun, there.
+    pub(crate) begun: Option<GtidSet>,
+}
+
 /// What is to be copied, if the link's copy has begun and not ended. `connection` is the link's session in the target.
 ///
 /// # Errors
 ///
 /// A table that is missing in the target, or holds rows although `existing` is `error`, is named.
-pub(crate) async fn prepare(
-    connection: &mut Connection,
-    places: Places<'_>,
-) -> Result<Option<(Copy, Weaver)>, Error> {
-    let Places { config, schema, link, progress, .. } = places;
+pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Result<Option<Found>, Error> {
+    let Places { config, schema, link, progress, .. } = *places;
     let load = Load::new(schema, link);
     if !load.is_copying(connection).await? {
         return Ok(None);
     }
+    let begun = match WayBack::of(config, schema, link) {
+        Some(back) => Some(back.begin(progress).await?),
+        None => None,
+    };
     let mut source = table::connect(&config.source_servers).await?;
     let found = table::list(&mut source, places.filter, places.collations).await?;
     let mut notes = Vec::new();
     let (mut tables, mut copied) = (Vec::new(), Vec::new());
     for table in found {
-        let state = match load.state_of(connection, &table).await? {
+        let known = load.state_of(connection, &table).await?;
+        // What was passed over before it was cut off is not known any more.
+        let passed_over = if known.is_some() { PassedOver::Any } else { PassedOver::default() };
+        let state = match known {
             Some(state) => state,
             None => {
-                check_target(connection, &table, config.load.existing).await?;
+                // In a table that the link has made, only what the way back brings can stand.
+                if !(config.load.initial.has_structure() && begun.is_some()) {
+                    check_target(connection, &table, config.load.existing).await?;
+                }
                 notes.push(load.begin_table(&table));
                 TableState::default()
             }
         };
         let table = Arc::new(table);
-        copied.push(resume(connection, &table, &state).await?);
+        copied.push(resume(connection, &table, &state, passed_over).await?);
         tables.push((table, state));
     }
-    if tables.iter().all(|(_, state)| state.done) {
-        notes.push(load.end());
+    let all_done = tables.iter().all(|(_, state)| state.done);
+    if all_done && begun.is_none() {
+        notes.extend(load.end());
     }
     let mut stamps = Stamp::take(connection, schema, link, config.load.threads).await?;
     if let Some(stamp) = stamps.first_mut().filter(|_| !notes.is_empty()) {
         note(connection, stamp, places.applied, &notes).await?;
     }
-    if tables.iter().all(|(_, state)| state.done) {
+    if all_done && begun.is_none() {
         return Ok(None);
     }
-    progress.copies(copied.iter().map(as_status).collect());
-    let (tell, told) = mpsc::channel(config.load.threads * 2);
-    let weaver = Weaver::new(copied, places.applied.clone(), told, load.clone(), progress.clone());
-    let (wanted, ranges) = mpsc::channel(1);
-    let shared = Arc::new(Shared {
-        ranges: Mutex::new(ranges),
-        tell,
-        load,
-        in_flight: weaver.in_flight(),
-        max_packet: places.max_packet,
-        server_id: config.server_id,
-    });
-    let mut hands = Vec::with_capacity(stamps.len());
-    for stamp in stamps {
-        let from = table::connect(&config.source_servers).await?;
-        let mut to = target::connect(&config.targets).await?;
-        target::prepare(&mut to).await?;
-        hands.push(Hand::new(from, to, stamp, shared.clone()));
+    let doubts = begun.as_ref().map(|_| Doubts::new(tables.iter().map(|(table, _)| table.clone())));
+    Ok(Some(Found { source, tables, copied, stamps, load, doubts, begun }))
+}
+
+impl Found {
+    /// Makes it ready to run. `two_way`: what the target itself writes is to be held against.
+    pub(crate) async fn start(
+        self,
+        places: &Places<'_>,
+        two_way: Option<TwoWay>,
+        stop: CancellationToken,
+    ) -> Result<(Copy, Weaver), Error> {
+        let Self { source, tables, copied, stamps, load, .. } = self;
+        let Places { config, progress, .. } = *places;
+        progress.copies(copied.iter().map(as_status).collect());
+        let (tell, told) = mpsc::channel(config.load.threads * 2);
+        let (complete, completed) = watch::channel(false);
+        let complete = two_way.as_ref().map(|_| complete);
+        let weaver =
+            Weaver::new(copied, places.applied.clone(), told, load.clone(), progress.clone(), complete);
+        let (wanted, ranges) = mpsc::channel(1);
+        let settling = match &two_way {
+            Some(two_way) => {
+                Some(Settling::new(places, two_way.clone(), completed, tell.clone(), load.clone()).await?)
+            }
+            None => None,
+        };
+        let shared = Arc::new(Shared {
+            ranges: Mutex::new(ranges),
+            tell,
+            load,
+            in_flight: weaver.in_flight(),
+            max_packet: places.max_packet,
+            server_id: config.server_id,
+            from: config.from.clone(),
+            to: config.to.clone(),
+            conflicts: config.conflicts.clone(),
+            keeps: config.load.existing == Existing::Keep,
+            two_way,
+            progress: progress.clone(),
+            stop,
+        });
+        let mut hands = Vec::with_capacity(stamps.len());
+        for stamp in stamps {
+            let from = table::connect(&config.source_servers).await?;
+            let mut to = target::connect(&config.targets).await?;
+            target::prepare(&mut to).await?;
+            // Rows that are met are read as they are.
+            let as_they_are = to.execute("SET SESSION character_set_results = NULL").await;
+            as_they_are.map_err(Error::target("preparing its session"))?;
+            hands.push(Hand::new(from, to, stamp, shared.clone()));
+        }
+        let (limits, progress) = (config.load.clone(), progress.clone());
+        Ok((Copy { source, tables, hands, wanted, limits, settling, progress }, weaver))
     }
-    let limits = config.load.clone();
-    Ok(Some((Copy { source, tables, hands, wanted, limits, progress: progress.clone() }, weaver)))
 }
 
 /// Writes notes down in a transaction of their own, stamped like the copy's.
@@ -195,8 +257,7 @@ async fn check_target(
     Err(Error::Copy {
         table: table.name(),
         what: format!("{database}.{name} in the target holds rows already, and existing = \"error\""),
-        remedy: "empty it, or set existing = \"keep\" if none of its rows has a key that the source has"
-            .into(),
+        remedy: "empty it, or set existing = \"keep\": rows of the same key then go by on_conflict".into(),
     })
 }
 
@@ -205,6 +266,7 @@ async fn resume(
     connection: &mut Connection,
     table: &Arc<SourceTable>,
     state: &TableState,
+    passed_over: PassedOver,
 ) -> Result<Copied, Error> {
     let shape = table.key.as_ref().map(|key| key.shape.clone());
     let mut ranges = Ranges::new(shape);
@@ -217,7 +279,8 @@ async fn resume(
         ranges.add(after, upto, Part::Done);
     }
     let (rows, bytes) = (state.rows, state.bytes);
-    Ok(Copied { source: table.clone(), ranges, done: state.done, rows, bytes })
+    let (source, done) = (table.clone(), state.done);
+    Ok(Copied { source, ranges, done, rows, bytes, passed_over })
 }
 
 /// A range's end, turned and weighed.
@@ -250,6 +313,22 @@ pub(crate) async fn sort_key(
     Ok(Some(turned))
 }
 
+/// Walks the tables, then settles what is in doubt.
+async fn walk_all(
+    source: Connection,
+    tables: Vec<(Arc<SourceTable>, TableState)>,
+    limits: &super::config::Load,
+    throttle: Throttle,
+    wanted: mpsc::Sender<walk::Wanted>,
+    settling: Option<Settling>,
+) -> Result<(), Error> {
+    walk::walk(source, tables, limits, throttle, &wanted).await?;
+    match settling {
+        Some(settling) => settling.run(&wanted).await,
+        None => Ok(()),
+    }
+}
+
 fn as_status(copied: &Copied) -> TableLoad {
     TableLoad {
         table: copied.source.name(),
@@ -265,7 +344,7 @@ impl Copy {
     /// Copies until all is written, then waits for `stop`, like the link's other tasks. On `stop` each hand finishes the
     /// chunk that it is writing.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { source, tables, hands, wanted, limits, progress } = self;
+        let Self { source, tables, hands, wanted, limits, settling, progress } = self;
         let mut tasks = JoinSet::new();
         let throttle = Throttle::new(limits.clone(), progress);
         let walking = stop.clone();
@@ -273,7 +352,7 @@ impl Copy {
             tokio::select! {
                 biased;
                 () = walking.cancelled() => Ok(()),
-                walked = Box::pin(walk::walk(source, tables, &limits, throttle, wanted)) => walked,
+                walked = Box::pin(walk_all(source, tables, &limits, throttle, wanted, settling)) => walked,
             }
         });
         for hand in hands {

@@ -65,6 +65,11 @@ impl Touched {
         self.0.is_empty()
     }
 
+    /// Every key, and how it was left.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&SortKey, &Left)> {
+        self.0.iter().map(|(key, touch)| (key, &touch.left))
+    }
+
     pub(crate) fn has(&self, key: &SortKey) -> bool {
         self.0.contains_key(key)
     }
@@ -95,6 +100,11 @@ impl Touched {
     }
 }
 
+/// Is it an event that [`RowsWriter`] made of rows of this table, and not one of the stream behind it?
+fn is_own(event: &Event, map: &TableMap) -> bool {
+    event.kind() == EventKind::WriteRows && TableMap::id_of(event) == Some(map.table_id)
+}
+
 /// The rows of events that were made by [`RowsWriter`]: each with its key, not yet weighed, and its image.
 pub(crate) fn rows_of(
     events: &[Event],
@@ -102,7 +112,7 @@ pub(crate) fn rows_of(
     shape: &KeyShape,
 ) -> Result<(Vec<SortKey>, Vec<Vec<u8>>), EventError> {
     let (mut keys, mut images) = (Vec::new(), Vec::new());
-    for event in events.iter().filter(|event| event.kind().is_rows()) {
+    for event in events.iter().filter(|event| is_own(event, map)) {
         for row in RowsEvent::parse(event, map)?.raw_rows() {
             let (change, [_, after]) = row?;
             let RowChange { after: Some(values), .. } = &change else { continue };

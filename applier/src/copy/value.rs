@@ -10,6 +10,9 @@ use bytes::Bytes;
 
 use super::json;
 
+/// The collation of bytes that are no text.
+const BINARY: u32 = 63;
+
 /// Reads a text. `room` holds what is made of it where it is not the text itself.
 pub(crate) fn parse<'a>(column: &Column, text: &'a [u8], room: &'a mut Vec<u8>) -> Option<Value<'a>> {
     let plain = || std::str::from_utf8(text).ok();
@@ -66,6 +69,45 @@ pub(crate) fn put_row(
     Ok(())
 }
 
+/// A value of a key as SQL tells it: the inverse of [`parse`]. `None` for NULL, and for what is in no key.
+pub(crate) fn text_of(column: &Column, value: &Value<'_>) -> Option<Bytes> {
+    Some(match value {
+        Value::Null | Value::Json(_) | Value::JsonDiff(_) => return None,
+        Value::Signed(n) => n.to_string().into(),
+        Value::Unsigned(n) => n.to_string().into(),
+        Value::Float(n) => f64::from(*n).to_string().into(),
+        Value::Double(n) => n.to_string().into(),
+        Value::Text(text) => text.clone().into(),
+        Value::Timestamp(seconds, micros) => timestamp_text(column, *seconds, *micros).into(),
+        Value::Bytes(bytes) => match column.kind {
+            ColumnType::Bit { .. } => {
+                bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte)).to_string().into()
+            }
+            // A BINARY is as long as its column.
+            ColumnType::Char { max_bytes } if column.collation == Some(BINARY) => {
+                let mut padded = bytes.to_vec();
+                padded.resize(usize::from(max_bytes).max(padded.len()), 0);
+                padded.into()
+            }
+            _ => Bytes::copy_from_slice(bytes),
+        },
+    })
+}
+
+fn timestamp_text(column: &Column, seconds: u32, micros: u32) -> String {
+    let digits = match column.kind {
+        ColumnType::Timestamp { fraction } => usize::from(fraction),
+        _ => 0,
+    };
+    let fraction = if digits == 0 { String::new() } else { format!(".{micros:06}")[..=digits].to_owned() };
+    if seconds == 0 && micros == 0 {
+        return format!("0000-00-00 00:00:00{fraction}");
+    }
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.into());
+    let text = humantime::format_rfc3339_seconds(at).to_string();
+    format!("{}{fraction}", text.trim_end_matches('Z').replace('T', " "))
+}
+
 /// `2026-11-25 14:00:00.5` in UTC. The zero timestamp is no time, and second 0.
 fn timestamp(text: &str) -> Option<Value<'static>> {
     let (head, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -102,6 +144,23 @@ mod tests {
         assert_eq!(timestamp("2038-01-19 03:14:07.999999"), Some(Value::Timestamp(2_147_483_647, 999_999)));
         assert_eq!(timestamp("0000-00-00 00:00:00.00"), Some(Value::Timestamp(0, 0)));
         assert_eq!(timestamp("tomorrow"), None);
+    }
+
+    #[test]
+    fn a_keys_value_comes_back_from_its_text() {
+        let values = [
+            (ColumnType::Integer { bytes: 8 }, Value::Signed(i64::MIN)),
+            (ColumnType::Double, Value::Double(-2.25e-300)),
+            (ColumnType::Float, Value::Float(0.1)),
+            (ColumnType::Bit { bits: 12 }, Value::Bytes(&[0x0a, 0xbc])),
+            (ColumnType::Timestamp { fraction: 3 }, Value::Timestamp(951_825_600, 500_000)),
+            (ColumnType::Date, Value::Text("0000-00-00".into())),
+        ];
+        for (kind, value) in values {
+            let column = Column::new(kind, false);
+            let text = super::text_of(&column, &value).unwrap();
+            assert_eq!(parse(&column, &text, &mut Vec::new()), Some(value), "{kind:?}");
+        }
     }
 
     #[test]

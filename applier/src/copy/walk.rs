@@ -10,10 +10,13 @@ use tokio::sync::mpsc;
 use wire::Connection;
 
 use super::config::Load;
+use super::doubt::Doubt;
 use super::load::{DoneChunk, TableState};
+use super::order::SortKey;
 use super::table::SourceTable;
 use super::throttle::Throttle;
 use crate::Error;
+use crate::conflict::seen::Seen;
 use crate::verify::key::{KeyValue, Range};
 
 /// Numbers of neighbouring chunks are so far apart: an interrupted copy that is cut otherwise finds room between them.
@@ -27,7 +30,13 @@ pub(crate) struct Wanted {
     pub(crate) table: Arc<SourceTable>,
     pub(crate) number: u64,
     pub(crate) range: Range,
+    /// Instead of a range: keys in doubt, to be settled.
+    pub(crate) keys: Option<Keys>,
 }
+
+/// Keys in doubt, and what the source's region had seen of the others before they were read.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys(pub(crate) Vec<(SortKey, Doubt)>, pub(crate) Arc<Seen>);
 
 /// Part of a table that is not copied: behind chunk `number`, before chunk `limit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +52,7 @@ pub(crate) async fn walk(
     tables: Vec<(Arc<SourceTable>, TableState)>,
     limits: &Load,
     mut throttle: Throttle,
-    to: mpsc::Sender<Wanted>,
+    to: &mpsc::Sender<Wanted>,
 ) -> Result<(), Error> {
     for (table, state) in tables {
         if state.done {
@@ -64,7 +73,7 @@ pub(crate) async fn walk(
                 let is_last = end.is_none();
                 let upto = end.or_else(|| gap.range.upto.clone());
                 let range = Range { after: after.take(), upto: upto.clone() };
-                let wanted = Wanted { table: table.clone(), number, range };
+                let wanted = Wanted { table: table.clone(), number, range, keys: None };
                 if to.send(wanted).await.is_err() {
                     // Those who copy have ended; they tell why.
                     return Ok(());

@@ -4,6 +4,7 @@
 //! Owned by the planner, so that a chunk's place is a place in the stream and nothing happens in between.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use binlog::row::{NO_FOREIGN_KEY_CHECKS, RawRow, RowChange, RowsEvent, STATEMENT_END, TableMap};
@@ -13,22 +14,45 @@ use wire::Connection;
 
 use super::load::Load;
 use super::order::SortKey;
+use super::passed::PassedOver;
 use super::ranges::{ChunkId, Part, Ranges};
 use super::run::Answer;
 use super::table::SourceTable;
 use super::touched::{Left, Touched};
 use crate::Error;
+use crate::conflict::seen::Seen;
 use crate::progress::Progress;
 
 /// What those who copy tell.
 #[derive(Debug)]
 pub(crate) enum Told {
     /// This range is about to be read: from now on what the stream says of it is noted.
-    Register { table: usize, after: Option<SortKey>, upto: Option<SortKey>, reply: oneshot::Sender<ChunkId> },
+    Register {
+        table: usize,
+        after: Option<SortKey>,
+        upto: Option<SortKey>,
+        reply: oneshot::Sender<Registered>,
+    },
+    /// These keys are about to be read once more.
+    RegisterKeys { table: usize, keys: Vec<SortKey>, reply: oneshot::Sender<Registered> },
     /// It is read: all of `before` and nothing beyond `high` is in it.
     Read { id: ChunkId, before: GtidSet, high: GtidSet, reply: oneshot::Sender<Answer> },
     /// It is committed in the target.
     Written { id: ChunkId, rows: u64, bytes: u64 },
+    /// These statements note how far the copy is.
+    Note { notes: Vec<String> },
+    /// No key is in doubt any more; these statements note it.
+    Settled { notes: Vec<String> },
+}
+
+/// A chunk is registered.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) id: ChunkId,
+    /// What the source's region has seen of the others by now.
+    pub(crate) seen: Arc<Seen>,
+    /// What the stream has passed, and a read at the source might not see yet: a log is sent before its commits are done.
+    pub(crate) passed: GtidSet,
 }
 
 /// A chunk that has its place here.
@@ -36,6 +60,8 @@ pub(crate) enum Told {
 pub(crate) struct Ready {
     pub(crate) table: Arc<SourceTable>,
     pub(crate) touched: Touched,
+    /// Keys of the chunk whose changes were passed over.
+    pub(crate) passed_over: PassedOver,
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
@@ -52,11 +78,11 @@ pub(crate) struct Woven {
 
 /// Chunks that have their place and are not yet committed. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct InFlight(Arc<(Mutex<BTreeSet<ChunkId>>, watch::Sender<()>)>);
+pub(crate) struct InFlight(Arc<(Mutex<BTreeSet<ChunkId>>, watch::Sender<()>, AtomicBool)>);
 
 impl InFlight {
     fn new() -> Self {
-        Self(Arc::new((Mutex::default(), watch::Sender::new(()))))
+        Self(Arc::new((Mutex::default(), watch::Sender::new(()), AtomicBool::new(false))))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut BTreeSet<ChunkId>) -> T) -> T {
@@ -71,6 +97,16 @@ impl InFlight {
     pub(crate) fn done(&self, id: ChunkId) {
         self.with(|ids| ids.remove(&id));
         self.0.1.send_replace(());
+    }
+
+    /// The copy is over.
+    pub(crate) fn end(&self) {
+        self.0.2.store(true, Ordering::Relaxed);
+    }
+
+    /// Is the copy still going on?
+    pub(crate) fn is_copying(&self) -> bool {
+        !self.0.2.load(Ordering::Relaxed)
     }
 
     /// Is any of these in flight?
@@ -107,6 +143,8 @@ pub(crate) struct Copied {
     pub(crate) done: bool,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// Keys whose changes were passed over before their chunk came, where the target may hold rows of them.
+    pub(crate) passed_over: PassedOver,
 }
 
 #[derive(Debug)]
@@ -123,12 +161,17 @@ pub(crate) struct Weaver {
     by_name: HashMap<(String, String), usize>,
     /// What of the source's log the stream has passed.
     passed: GtidSet,
+    /// What of that has not been found executed at the source.
+    unsure: GtidSet,
     chunks: HashMap<ChunkId, Open>,
     next: ChunkId,
     told: mpsc::Receiver<Told>,
     in_flight: InFlight,
     load: Load,
     progress: Progress,
+    /// Told when every table is copied; keys in doubt are settled then.
+    complete: Option<watch::Sender<bool>>,
+    over: bool,
 }
 
 impl Weaver {
@@ -138,11 +181,30 @@ impl Weaver {
         told: mpsc::Receiver<Told>,
         load: Load,
         progress: Progress,
+        complete: Option<watch::Sender<bool>>,
     ) -> Self {
         let name = |copied: &Copied| (copied.source.map.database.clone(), copied.source.map.table.clone());
         let by_name = tables.iter().enumerate().map(|(i, copied)| (name(copied), i)).collect();
         let in_flight = InFlight::new();
-        Self { tables, by_name, passed, chunks: HashMap::new(), next: 1, told, in_flight, load, progress }
+        let all_done = tables.iter().all(|copied| copied.done);
+        if let Some(complete) = complete.as_ref().filter(|_| all_done) {
+            complete.send_replace(true);
+        }
+        let chunks = HashMap::new();
+        Self {
+            tables,
+            by_name,
+            passed,
+            unsure: GtidSet::new(),
+            chunks,
+            next: 1,
+            told,
+            in_flight,
+            load,
+            progress,
+            complete,
+            over: false,
+        }
     }
 
     pub(crate) fn in_flight(&self) -> InFlight {
@@ -159,18 +221,29 @@ impl Weaver {
     }
 
     /// Takes what was told; gives statements that note the progress, if there is something to note.
-    pub(crate) fn take(&mut self, told: Told) -> Vec<String> {
+    pub(crate) fn take(&mut self, told: Told, seen: &Arc<Seen>) -> Vec<String> {
         match told {
             Told::Register { table, after, upto, reply } => {
-                let id = self.next;
-                self.next += 1;
+                let id = self.open(table);
                 self.tables[table].ranges.add(after, upto, Part::Reading(id));
-                self.chunks.insert(id, Open { table, touched: Touched::default(), read: None });
                 // Who asked has ended otherwise; it tells why.
-                _ = reply.send(id);
+                _ = reply.send(self.registered(id, seen));
                 Vec::new()
             }
+            Told::RegisterKeys { table, keys, reply } => {
+                let id = self.open(table);
+                self.tables[table].ranges.add_keys(&keys, Part::Reading(id));
+                _ = reply.send(self.registered(id, seen));
+                Vec::new()
+            }
+            Told::Note { notes } => notes,
+            Told::Settled { notes } => {
+                self.over = true;
+                self.in_flight.end();
+                notes
+            }
             Told::Read { id, before, high, reply } => {
+                self.unsure.subtract(&before);
                 if let Some(open) = self.chunks.get_mut(&id) {
                     open.touched.forget_seen(&before);
                     open.read = Some((high, reply));
@@ -181,10 +254,25 @@ impl Weaver {
         }
     }
 
+    fn registered(&self, id: ChunkId, seen: &Arc<Seen>) -> Registered {
+        Registered { id, seen: seen.clone(), passed: self.unsure.clone() }
+    }
+
+    fn open(&mut self, table: usize) -> ChunkId {
+        let id = self.next;
+        self.next += 1;
+        self.chunks.insert(id, Open { table, touched: Touched::default(), read: None });
+        id
+    }
+
     fn written(&mut self, id: ChunkId, rows: u64, bytes: u64) -> Vec<String> {
         let of_chunk = |copied: &&mut Copied| copied.ranges.has(id);
         let Some(copied) = self.tables.iter_mut().find(of_chunk) else { return Vec::new() };
         copied.ranges.move_on(id, Part::Done);
+        if copied.done {
+            // Keys that were settled.
+            return Vec::new();
+        }
         copied.rows += rows;
         copied.bytes += bytes;
         copied.done = copied.ranges.is_complete();
@@ -194,15 +282,22 @@ impl Weaver {
         }
         tracing::info!(table = copied.source.name(), rows = copied.rows, "table copied");
         let mut notes: Vec<String> = self.load.end_table(&copied.source, copied.rows, copied.bytes).into();
-        if self.is_complete() {
-            notes.push(self.load.end());
+        if self.tables.iter().all(|copied| copied.done) {
+            match &self.complete {
+                Some(complete) => _ = complete.send_replace(true),
+                None => {
+                    self.over = true;
+                    self.in_flight.end();
+                    notes.extend(self.load.end());
+                }
+            }
         }
         notes
     }
 
-    /// Is everything copied?
-    pub(crate) fn is_complete(&self) -> bool {
-        self.tables.iter().all(|copied| copied.done)
+    /// Is everything copied, and nothing in doubt?
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// The stream has passed this transaction.
@@ -229,7 +324,9 @@ impl Weaver {
             }
             copied.ranges.move_on(id, Part::Placed(id));
             let touched = std::mem::take(&mut open.touched);
-            ready.push(Ready { table: copied.source.clone(), touched, reply });
+            let is_of_chunk = |key: &SortKey| copied.ranges.part_of(Some(key)) == Part::Placed(id);
+            let passed_over = copied.passed_over.take(is_of_chunk);
+            ready.push(Ready { table: copied.source.clone(), touched, passed_over, reply });
             self.chunks.remove(&id);
             self.in_flight.insert(id);
         }
@@ -255,10 +352,11 @@ impl Weaver {
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event).map_err(malformed)?;
                 let index = self.by_name.get(&(database.to_owned(), table.to_owned())).copied();
-                let copied = match index.filter(|i| !self.tables[*i].done) {
-                    Some(index) => Some((index, TableMap::parse(event).map_err(malformed)?)),
-                    None => None,
-                };
+                let copied =
+                    match index.filter(|i| !self.tables[*i].done || self.tables[*i].ranges.has_keys()) {
+                        Some(index) => Some((index, TableMap::parse(event).map_err(malformed)?)),
+                        None => None,
+                    };
                 maps.insert(id, (event, copied));
                 continue;
             }
@@ -271,6 +369,9 @@ impl Weaver {
             let rows = RowsEvent::parse(event, map).map_err(malformed)?;
             let changes: Vec<RowChange<'_>> = rows.changes().collect::<Result<_, _>>().map_err(malformed)?;
             let keys = self.keys(*table, &changes, session).await?;
+            if self.complete.is_some() {
+                self.note_passed(*table, &keys);
+            }
             let mut fates = Vec::with_capacity(changes.len());
             for (i, pair) in keys.iter().enumerate() {
                 let fate = self.fate(*table, pair, &mut behind);
@@ -328,6 +429,16 @@ impl Weaver {
             shape.weigh(session, &mut flat).await?;
         }
         Ok(keys.into_iter().map(|pair| pair.map(|at| at.map(|i| flat[i].clone()))).collect())
+    }
+
+    /// Keys whose changes are passed over: rows of them may stand in the target.
+    fn note_passed(&mut self, table: usize, keys: &[[Option<SortKey>; 2]]) {
+        let copied = &mut self.tables[table];
+        for key in keys.iter().flatten().flatten() {
+            if matches!(copied.ranges.part_of(Some(key)), Part::NotYet | Part::Reading(_)) {
+                copied.passed_over.insert(key.clone());
+            }
+        }
     }
 
     /// What becomes of a change before and after: by where its keys belong.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use binlog::Event;
+use binlog::{Event, GtidSet};
 use wire::{Answer, GroupError, ServerError};
 
+use super::careful::malformed;
 use super::hand::Hand;
 use super::read::Chunk;
 use super::run::Placed;
 use super::touched::rows_of;
+use super::two_way::WITH_LOCKS;
 use super::walk::Wanted;
 use crate::catalog::definition_in;
 use crate::group::binlog_statements;
@@ -17,11 +19,17 @@ use crate::{Error, sql, target};
 /// How often a chunk is tried while other sessions hold its locks.
 const ATTEMPTS: u32 = 20;
 /// Most bytes of row events in one `BINLOG` statement.
-const MAX_EVENT_BYTES: usize = 4 << 20;
+pub(super) const MAX_EVENT_BYTES: usize = 4 << 20;
 
 /// How an attempt failed. It is rolled back, or its connection is gone.
-enum Failure {
+pub(super) enum Failure {
     Refused(ServerError),
+    /// Keys of the chunk are in doubt.
+    Doubtful,
+    /// A row met another of the same key, and nobody has decided who wins.
+    Met,
+    /// The conflict window lacks these transactions of the target.
+    Behind(GtidSet),
     Fatal(Error),
 }
 
@@ -46,9 +54,27 @@ impl Hand {
         };
         self.check_sizes(wanted, events)?;
         let mut attempt = 0;
+        // A row of the target may stand where the source has none any more.
+        let may_lack = self.shared.two_way.is_some() && !placed.passed_over.is_none();
+        let mut careful = wanted.keys.is_some() || may_lack && wanted.table.key.is_some();
         loop {
-            match self.attempt(wanted, chunk, placed, events).await {
+            let attempted = if careful {
+                Box::pin(self.attempt_carefully(wanted, chunk, placed)).await
+            } else {
+                self.attempt(wanted, chunk, placed, events).await
+            };
+            match attempted {
                 Ok(()) => return Ok(()),
+                Err(Failure::Doubtful) => careful = true,
+                Err(Failure::Refused(source)) if source.code == 1062 && !careful && self.may_meet() => {
+                    careful = true
+                }
+                // Another row in doubt may hold the value of a unique key that is settled with it: asked for again.
+                Err(Failure::Refused(source)) if source.code == 1062 && wanted.keys.is_some() => {
+                    return Ok(());
+                }
+                Err(Failure::Met) => return Err(met(wanted)),
+                Err(Failure::Behind(needed)) => self.wait_for_window(&needed).await?,
                 Err(Failure::Refused(source)) if matches!(source.code, 1205 | 1213) => {
                     attempt += 1;
                     if attempt == ATTEMPTS {
@@ -101,8 +127,75 @@ impl Hand {
     }
 
     /// Base64 makes four bytes of three; the rest of the packet is the statement around it.
-    fn largest_event(&self) -> usize {
+    pub(super) fn largest_event(&self) -> usize {
         self.shared.max_packet.saturating_sub(1 << 16) / 4 * 3
+    }
+
+    /// May rows stand in the target that the copy meets?
+    fn may_meet(&self) -> bool {
+        self.shared.keeps || self.shared.two_way.is_some()
+    }
+
+    /// Waits, holding no locks, until the conflict window has these.
+    async fn wait_for_window(&mut self, needed: &GtidSet) -> Result<(), Error> {
+        let Some(two_way) = self.shared.two_way.clone() else { return Ok(()) };
+        while !two_way.window.reaches(needed, WITH_LOCKS).await {
+            if self.shared.stop.is_cancelled() {
+                return Err(Error::Stopped);
+            }
+            let waits = format!("waiting for relay {}: the conflict window lacks {needed}", self.shared.to);
+            self.shared.progress.waits_for(Some(waits));
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction with the stamp.
+    pub(super) async fn begin(&mut self, placed: &Placed) -> Result<(), Failure> {
+        let fence = self.stamp.statement(&placed.applied, &placed.mark);
+        let begun = self.run_all(&[b"BEGIN", fence.as_bytes()]).await?;
+        if matches!(begun.get(1), Some(Answer::Ok(ok)) if ok.affected_rows == 1) {
+            return Ok(());
+        }
+        self.rollback().await?;
+        Err(Failure::Fatal(Error::Fenced { link: self.shared.load.link_text().into() }))
+    }
+
+    /// Holds the target's definition, under the transaction's own metadata lock, against the one the chunk was made for.
+    pub(super) async fn check_definition(&mut self, placed: &Placed) -> Result<(), Failure> {
+        let table = &placed.target;
+        let definition = format!("SHOW CREATE TABLE {}", sql::table(&table.database, &table.table));
+        let asked = self.run_all(&[definition.as_bytes()]).await?;
+        if asked.first().and_then(definition_in).as_ref() == Some(&table.create) {
+            return Ok(());
+        }
+        self.rollback().await?;
+        Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }))
+    }
+
+    pub(super) async fn commit(&mut self) -> Result<(), Failure> {
+        self.run_all(&[b"COMMIT"]).await?;
+        self.stamp.committed();
+        Ok(())
+    }
+
+    /// Is a key of these rows in doubt? Asked under their own locks.
+    async fn check_doubts(&mut self, wanted: &Wanted, events: &[Event]) -> Result<(), Failure> {
+        let (Some(key), Some(two_way)) = (&wanted.table.key, self.shared.two_way.clone()) else {
+            return Ok(());
+        };
+        self.reach().await?;
+        if !two_way.doubts.has_any_in(wanted.table.index) {
+            return Ok(());
+        }
+        let (mut keys, _) = rows_of(events, &wanted.table.map, &key.shape).map_err(malformed)?;
+        if key.shape.has_texts() {
+            key.shape.weigh(&mut self.target, &mut keys).await.map_err(Failure::Fatal)?;
+        }
+        if !self.in_doubt(wanted.table.index, &keys).contains(&true) {
+            return Ok(());
+        }
+        self.rollback().await?;
+        Err(Failure::Doubtful)
     }
 
     /// One attempt: rows, stamp and progress are committed, or nothing.
@@ -113,33 +206,21 @@ impl Hand {
         placed: &Placed,
         events: &[Event],
     ) -> Result<(), Failure> {
-        let fence = self.stamp.statement(&placed.applied, &placed.mark);
+        self.begin(placed).await?;
         let progress =
             self.shared.load.chunk(&wanted.table, wanted.number, &wanted.range, chunk.rows, chunk.bytes);
-        let table = &placed.target;
-        let definition = format!("SHOW CREATE TABLE {}", sql::table(&table.database, &table.table));
-        let begun = self.run_all(&[b"BEGIN", fence.as_bytes(), progress.as_bytes()]).await?;
-        if !matches!(begun.get(1), Some(Answer::Ok(ok)) if ok.affected_rows == 1) {
-            self.rollback().await?;
-            return Err(Failure::Fatal(Error::Fenced { link: self.shared.load.link_text().into() }));
-        }
-        let malformed = |source| Failure::Fatal(Error::Event { gtid: "of the initial copy".into(), source });
+        self.run_all(&[progress.as_bytes()]).await?;
         for statement in binlog_statements(events.iter(), |_| true, MAX_EVENT_BYTES.min(self.largest_event()))
         {
             self.run_all(&[statement.map_err(malformed)?.as_slice()]).await?;
         }
-        let asked = self.run_all(&[definition.as_bytes()]).await?;
-        if asked.first().and_then(definition_in).as_ref() != Some(&table.create) {
-            self.rollback().await?;
-            return Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }));
-        }
-        self.run_all(&[b"COMMIT"]).await?;
-        self.stamp.committed();
-        Ok(())
+        self.check_definition(placed).await?;
+        self.check_doubts(wanted, events).await?;
+        self.commit().await
     }
 
     /// Runs statements of the transaction; an error of one rolls it back.
-    async fn run_all(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, Failure> {
+    pub(super) async fn run_all(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, Failure> {
         match self.target.ask_group(statements).await {
             Ok(answers) => Ok(answers),
             Err(GroupError::Failed { index, source, .. }) => {
@@ -155,9 +236,17 @@ impl Hand {
         }
     }
 
-    async fn rollback(&mut self) -> Result<(), Failure> {
+    pub(super) async fn rollback(&mut self) -> Result<(), Failure> {
         let rolled_back = self.target.execute("ROLLBACK").await;
         rolled_back.map(drop).map_err(|error| Failure::Fatal(Error::target("rolling back")(error)))
+    }
+}
+
+fn met(wanted: &Wanted) -> Error {
+    Error::Copy {
+        table: wanted.table.name(),
+        what: "a row in the target has the same key as one that is copied, and another content".into(),
+        remedy: "compare them with twinlog verify, then set the link's on_conflict to overwrite, ignore or newest, or remove the row".into(),
     }
 }
 

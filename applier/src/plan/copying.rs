@@ -19,8 +19,8 @@ impl Planner {
     /// Takes what was told; notes what is complete.
     pub(super) fn take_told(&mut self, told: Told) {
         let Some(copy) = &mut self.copy else { return };
-        let notes = copy.take(told);
-        let complete = copy.is_complete();
+        let notes = copy.take(told, &self.follower.seen);
+        let complete = copy.is_over();
         if !notes.is_empty() {
             self.persist(notes);
         }
@@ -72,6 +72,7 @@ impl Planner {
             let target = self.catalog.like(&chunk.table.map, &chunk.table.shapes).await?;
             let placed = Box::new(Placed {
                 touched: chunk.touched,
+                passed_over: chunk.passed_over,
                 target,
                 format: format.clone(),
                 applied: GtidSet::new(),

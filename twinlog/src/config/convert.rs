@@ -63,6 +63,14 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         group: group(file, link),
         workers: link.workers,
         conflicts: conflict_rules(file, link),
+        way_back: match file.way_back(link) {
+            Some(back) => Some(applier::WayBack {
+                servers: servers(file, &from.mysql, &from.mysql.writer)?,
+                copies: matches!(back.initial, Initial::StructureAndData | Initial::Data),
+                makes_tables: matches!(back.initial, Initial::StructureAndData | Initial::Structure),
+            }),
+            None => None,
+        },
         load: applier::Load {
             initial: match link.initial {
                 Initial::StructureAndData => applier::Initial::StructureAndData,
