@@ -218,12 +218,13 @@ impl Progress {
         });
     }
 
-    /// What the source has executed, by its own words. `false` while it is not known what is applied.
-    pub(crate) fn source_has(&self, executed: &GtidSet) -> bool {
+    /// What the source has executed, by its own words; how many of its transactions are neither applied nor passed over.
+    /// `None` while it is not known what is applied.
+    pub(crate) fn source_has(&self, executed: &GtidSet) -> Option<u64> {
         let asked_at = now();
         self.with(|inner| {
             if !inner.has_attached {
-                return false;
+                return None;
             }
             let behind = executed.minus(&inner.applied).minus(&inner.prepared).count();
             inner.asked_at = asked_at;
@@ -231,7 +232,7 @@ impl Progress {
             if behind == 0 {
                 inner.in_step_at = asked_at;
             }
-            true
+            Some(behind)
         })
     }
 

@@ -18,7 +18,8 @@ use crate::source::{Attach, Source};
 /// Between two questions. Lag between them is what the stream tells.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// And as long as nothing can be said: before the link has attached, or while nobody answers.
+/// And as long as nothing can be said: before the link has attached, or while nobody answers. Or while something is
+/// missing: what was on its way when the question was put has come meanwhile, and a link at rest is to be seen at rest.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A source that takes longer is as good as gone.
@@ -36,7 +37,7 @@ pub(crate) async fn run(attach: impl Fn() -> Attach, progress: Progress, end: Ca
         let mut wait = SOON;
         match asked {
             Ok(Ok((answering, executed))) => {
-                if progress.source_has(&executed) {
+                if progress.source_has(&executed) == Some(0) {
                     wait = PERIOD;
                 }
                 source = Some(answering);
