@@ -58,6 +58,8 @@ pub async fn npm_package(name: &str, version: &str) -> PathBuf {
         Some(folder) => {
             let mut npm = Command::new(folder.join("bin/node"));
             npm.arg(folder.join("lib/node_modules/npm/bin/npm-cli.js"));
+            // It brings certificates of its own, and the machine may have others.
+            npm.env("NODE_OPTIONS", "--use-system-ca");
             npm
         }
     };
