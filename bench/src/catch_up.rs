@@ -15,6 +15,7 @@ use twinlog::local_mysql::Server;
 use crate::by_hand;
 use crate::load::{self, Shape};
 use crate::ratio::{self, Pair};
+use crate::relay::process;
 use crate::stage::{self, Stage};
 use crate::sync::{Sync, wait_applied};
 
@@ -197,14 +198,17 @@ impl Backlog {
             Detect::Row => Sync::by_rows(&folder, source.port(), target.port(), before)?,
         };
         sync.add_to_link(&self.options.link)?;
+        let spent = target.pid().map(process::cpu).transpose()?.unwrap_or_default();
         let began = Instant::now();
-        sync.start_relay()?;
+        let mut parts = vec![("relay", sync.start_relay()?)];
         if detect == Detect::Row {
-            sync.start_target_relay()?;
+            parts.push(("target's relay", sync.start_target_relay()?));
         }
-        sync.start_applier()?;
+        parts.push(("applier", sync.start_applier()?));
         wait_applied(&target, &self.wanted, WITHIN).await?;
         let took = began.elapsed().as_secs_f64();
+        parts.extend(target.pid().map(|pid| ("target", pid)));
+        account(&parts, spent, took)?;
         if let Some(mut behind) = behind {
             let level = stage::executed(&mut stage::root(&target).await?).await?;
             stage::wait_executed(&mut stage::root(&behind).await?, &level, WITHIN).await?;
@@ -247,6 +251,21 @@ impl Backlog {
         target.stop();
         Ok(took)
     }
+}
+
+/// Says how much of the processor each process took, of all the cores' time. `before`: what the target, the last, had
+/// taken when it began.
+fn account(parts: &[(&str, u32)], before: f64, took: f64) -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get() as f64;
+    let mut shares = serde_json::Map::new();
+    for (name, pid) in parts {
+        let seconds = process::cpu(*pid)? - if *name == "target" { before } else { 0.0 };
+        print!("{name} {:.0} %  ", seconds / took / cores * 100.0);
+        shares.insert((*name).to_owned(), json!(seconds));
+    }
+    println!("of {took:.2} s on {cores} cores");
+    println!("{}", json!({ "processor_seconds": shares, "seconds": took }));
+    Ok(())
 }
 
 /// Lets a link be born on the target's base, so that each run begins at the same place.

@@ -12,6 +12,7 @@ use twinlog::local_mysql::{Server, free_port};
 use crate::load::Table;
 use crate::stage::{self, PASSWORD, Stage, USER};
 use crate::sync::{Sync, wait_applied};
+use crate::times;
 
 /// How long anything here may take before it counts as broken.
 pub(crate) const WITHIN: Duration = Duration::from_secs(900);
@@ -145,16 +146,18 @@ impl Duo {
         Ok(())
     }
 
-    /// What each has committed itself since `before`.
+    /// What applications have committed in each since `before`: not what came from the other, nor a link's groups.
     pub(crate) async fn own(&self, before: &[GtidSet; 2]) -> Result<[GtidSet; 2]> {
-        let uuids = [self.eu.port(), self.us.port()];
+        let ports = [self.eu.port(), self.us.port()];
         let mut own = self.executed().await?;
-        for ((own, before), port) in own.iter_mut().zip(before).zip(uuids) {
+        for ((own, before), port) in own.iter_mut().zip(before).zip(ports) {
             let mut conn = stage::connect(port, USER, Some(PASSWORD)).await?;
             let uuid: Option<String> = conn.query_first("SELECT @@server_uuid").await?;
             conn.disconnect().await?;
             let uuid = uuid.unwrap_or_default();
-            *own = own.restricted_to(|of| of.to_string() == uuid).minus(before);
+            let log = times::read(port, before, own).await?;
+            let here = own.restricted_to(|of| of.to_string() == uuid).minus(before);
+            *own = log.into_keys().filter(|gtid| here.contains(gtid)).collect();
         }
         Ok(own)
     }

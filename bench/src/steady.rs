@@ -119,7 +119,6 @@ async fn one(stage: &Stage, options: &Options, rate: u64, both: bool, by_twinlog
     } else {
         duo.wait_replicated(both).await?;
     }
-    let took = began.elapsed().as_secs_f64();
     let cost = running.as_ref().map(|(.., pids)| -> Result<(f64, u64)> {
         let spent = cpu(pids)? - at_first.unwrap_or_default();
         let memory =
@@ -130,6 +129,7 @@ async fn one(stage: &Stage, options: &Options, rate: u64, both: bool, by_twinlog
     let [eu, us] = duo.executed().await?;
     let at_eu = times::read(duo.eu.port(), &before[0], &eu).await?;
     let at_us = times::read(duo.us.port(), &before[1], &us).await?;
+    let took = times::took(&at_eu, &at_us, &own[0]).max(times::took(&at_us, &at_eu, &own[1]));
     let mut latencies = times::latencies(&at_eu, &at_us, &own[0]);
     if both {
         latencies.extend(times::latencies(&at_us, &at_eu, &own[1]));

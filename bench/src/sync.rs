@@ -143,13 +143,14 @@ impl Sync {
         self.spawn(&["relay", "--region", "eu"])
     }
 
-    /// Starts the relay beside the target.
-    pub(crate) fn start_target_relay(&mut self) -> Result<()> {
-        self.spawn(&["relay", "--region", "us"]).map(drop)
+    /// Starts the relay beside the target; its process id.
+    pub(crate) fn start_target_relay(&mut self) -> Result<u32> {
+        self.spawn(&["relay", "--region", "us"])
     }
 
-    pub(crate) fn start_applier(&mut self) -> Result<()> {
-        self.spawn(&["applier", "--link", "eu-us"]).map(drop)
+    /// Starts the applier; its process id.
+    pub(crate) fn start_applier(&mut self) -> Result<u32> {
+        self.spawn(&["applier", "--link", "eu-us"])
     }
 
     fn spawn(&mut self, arguments: &[&str]) -> Result<u32> {

@@ -18,6 +18,7 @@ mod command_line;
 mod compression;
 mod conflict_cascades;
 mod conflict_owned;
+mod conflict_refused;
 mod conflict_storm;
 mod conflict_weights;
 mod conflicts;

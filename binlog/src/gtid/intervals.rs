@@ -1,5 +1,8 @@
 //! Numbers of one sequence, as sorted half-open runs.
 
+/// Up to this many runs, moving what lies behind each of them costs less than building the set anew.
+const FEW: usize = 4;
+
 /// A set of transaction numbers: disjoint, non-touching, ascending `[start, end)` runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Intervals(Vec<(u64, u64)>);
@@ -67,18 +70,55 @@ impl Intervals {
         self.0.splice(first..last, [left, right].into_iter().filter(|run| run.0 < run.1));
     }
 
-    /// Adds all of `other`.
+    /// Adds all of `other`: run by run while those are few, else in one pass over both.
     pub fn union_with(&mut self, other: &Self) {
-        for run in &other.0 {
-            self.insert_run(run.0, run.1);
+        if other.0.len() <= FEW {
+            other.0.iter().for_each(|run| self.insert_run(run.0, run.1));
+            return;
         }
+        let mut all: Vec<(u64, u64)> = Vec::with_capacity(self.0.len() + other.0.len());
+        let (mut mine, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        loop {
+            let next = match (mine.peek(), theirs.peek()) {
+                (Some(a), Some(b)) if b.0 < a.0 => theirs.next(),
+                (Some(_), _) => mine.next(),
+                (None, _) => theirs.next(),
+            };
+            let Some(&(start, end)) = next else { break };
+            match all.last_mut() {
+                Some(last) if start <= last.1 => last.1 = last.1.max(end),
+                _ => all.push((start, end)),
+            }
+        }
+        self.0 = all;
     }
 
-    /// Takes all of `other` out.
+    /// Takes all of `other` out: run by run while those are few, else in one pass over both.
     pub fn subtract(&mut self, other: &Self) {
-        for run in &other.0 {
-            self.remove_run(run.0, run.1);
+        if other.0.len() <= FEW {
+            other.0.iter().for_each(|run| self.remove_run(run.0, run.1));
+            return;
         }
+        let (mut left, mut out) = (Vec::with_capacity(self.0.len()), 0);
+        for &(mut start, end) in &self.0 {
+            while out < other.0.len() && other.0[out].1 <= start {
+                out += 1;
+            }
+            // A run of `other` may reach into the next of ours: `out` stays on it.
+            let mut at = out;
+            while start < end && at < other.0.len() && other.0[at].0 < end {
+                if start < other.0[at].0 {
+                    left.push((start, other.0[at].0));
+                }
+                start = start.max(other.0[at].1);
+                at += 1;
+            }
+            if start < end {
+                left.push((start, end));
+            }
+            out = at.saturating_sub(1).max(out);
+        }
+        self.0 = left;
     }
 
     /// What both hold.
