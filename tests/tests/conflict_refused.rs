@@ -42,7 +42,7 @@ async fn pair() -> Pair {
 async fn wait_conflicts(pair: &Pair, region: &str, expected: &[&str]) {
     until("the conflicts are recorded", SOON, async || {
         let all = "SELECT CONCAT(kind, ' ', winner) FROM twinlog.conflict ORDER BY id";
-        let found = pair.region(region).rows(all).await;
+        let found: Vec<String> = pair.region(region).rows(all).await;
         if found == expected { Ok(()) } else { Err(format!("{region} has {found:?}")) }
     })
     .await;
@@ -96,9 +96,12 @@ async fn a_row_that_breaks_a_constraint_of_the_target_is_left_out_where_ignored_
     let status = pair.wait_state("eu-us", "failed", SOON).await;
     let error = status.last_error();
     assert!(error.contains("shop.strict") && error.contains("small"), "{error}");
-    assert_eq!(pair.us.rows("SELECT CONCAT(id, ' ', n) FROM shop.loose").await, ["2 5"]);
-    assert!(pair.us.rows("SELECT id FROM shop.strict").await.is_empty(), "nothing behind the row is applied");
+    assert_eq!(pair.us.rows::<String>("SELECT CONCAT(id, ' ', n) FROM shop.loose").await, ["2 5"]);
+    assert!(
+        pair.us.rows::<i32>("SELECT id FROM shop.strict").await.is_empty(),
+        "nothing behind the row is applied"
+    );
     pair.us.run("UPDATE twinlog.conflict SET resolution = 'skip' WHERE table_name = 'strict'").await;
     wait_row(&pair, "us", "SELECT COUNT(*) FROM shop.strict WHERE id = 2 AND n = 5").await;
-    assert_eq!(pair.us.rows("SELECT CONCAT(id, ' ', n) FROM shop.strict").await, ["2 5"]);
+    assert_eq!(pair.us.rows::<String>("SELECT CONCAT(id, ' ', n) FROM shop.strict").await, ["2 5"]);
 }

@@ -34,8 +34,9 @@ const PACKET_NUMBER: usize = 3;
 
 /// Levels that a client may ask for.
 pub(crate) const LEVELS: std::ops::RangeInclusive<u8> = 1..=22;
-/// MySQL's own default.
-pub(crate) const LEVEL: u8 = 3;
+/// What our own connections ask for. MySQL's default is 3; 6 takes a tenth less of a long line for row events, and packs
+/// faster than such a line carries.
+pub(crate) const LEVEL: u8 = 6;
 
 /// Who numbers: a client begins anew with each command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
