@@ -58,7 +58,7 @@ pub use seed::seed;
 pub use slots::{Slot, take_slot};
 pub use status::{LinkStatus, SyncStatus};
 pub use stock_replica::{complaints, error_log, replica_state, replicate, replicate_relay, wait_equal};
-pub use tools::debian_program;
+pub use tools::{debian_command, debian_program};
 pub use verify::Verified;
 pub use wait::until;
 pub use workload::{Committed, Pace, Workload};

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use twinlog::local_mysql::debian_packages;
 
@@ -24,6 +25,20 @@ pub fn debian_program(package: &str, path: &str) -> PathBuf {
         .map(|folder| folder.join(name))
         .find(|program| program.is_file());
     on_path.unwrap_or_else(|| unpacked(package, &[package]).join(path))
+}
+
+/// The same, ready to run: what is unpacked finds the libraries that came with it, also those in a folder of its own.
+pub fn debian_command(package: &str, path: &str) -> Command {
+    let program = debian_program(package, path);
+    let mut command = Command::new(&program);
+    if let Some(root) =
+        program.ancestors().nth(Path::new(path).components().count()).filter(|r| r.starts_with(cache()))
+    {
+        let libraries = libraries_of(root).into_iter().flat_map(|folder| [folder.join(package), folder]);
+        let libraries = std::env::join_paths(libraries).expect("a cache folder has no colon in its name");
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command
 }
 
 pub(crate) fn unpacked(name: &str, packages: &[&str]) -> PathBuf {
