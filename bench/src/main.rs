@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod catch_up;
+mod copy;
 mod cost;
 mod duo;
 mod growth;
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// A backlog of transactions: MySQL's own replica with 4 workers against relay and applier.
     CatchUp(catch_up::Options),
+    /// Tables and rows into an empty server: `mysqldump | mysql` and mydumper with myloader against the initial copy.
+    Copy(copy::Options),
     /// From a commit at the source to the same in the target: conflicts found by rows against by keys.
     LinkLatency(link_latency::Options),
     /// The relay: pulling into its durable log against `mysqlbinlog --raw`, and serving from it.
@@ -60,6 +63,7 @@ enum Command {
 async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::CatchUp(options) => catch_up::run(options).await,
+        Command::Copy(options) => copy::run(options).await,
         Command::LinkLatency(options) => link_latency::run(options).await,
         Command::Relay(options) => relay::run(options).await,
         Command::Steady(options) => steady::run(options).await,
