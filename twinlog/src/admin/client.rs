@@ -187,7 +187,10 @@ impl Peer {
         address: &str,
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Vec<u8>), Box<dyn Error + Send + Sync>> {
-        let stream = TcpStream::connect(address).await?;
+        // A host that is gone says nothing, and whoever waits for an order to be carried out need not wait for that.
+        let stream = tokio::time::timeout(TIMEOUT, TcpStream::connect(address))
+            .await
+            .map_err(|_| format!("no connection within {} s", TIMEOUT.as_secs()))??;
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
         let stream = wire::connect_tls(stream, &self.tls, host).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -183,8 +183,8 @@ fn fate(kind: Kind, name: &str, file: &File, key: &Key) -> Fate {
     match (kind, &key[..]) {
         (_, ["sync", "name" | "meta_schema"]) => Fate::Restart(IDENTITY),
         (_, ["sync", "state_dir"]) => Fate::Restart(FOLDER),
-        (Kind::Up, ["sync", "admin", ..]) => Fate::Restart(LISTENER),
-        (_, ["sync", "admin", ..]) => Fate::Foreign,
+        (Kind::Up, ["sync", "admin" | "console", ..]) => Fate::Restart(LISTENER),
+        (_, ["sync", "admin" | "console", ..]) => Fate::Foreign,
         (Kind::Applier, _) => of_applier(name, file, &key),
         (Kind::Relay, _) => of_relay(name, &key),
         (Kind::Up, _) => Fate::Foreign,

@@ -68,5 +68,7 @@ fn each_process_takes_over_what_is_its_own_and_can_be() {
         assert!(matches!(relay(key), Fate::Restart(_)), "{key}");
     }
     assert_eq!(of(Kind::Up, "shop", "link.us-eu.from"), Fate::Foreign);
+    assert!(matches!(of(Kind::Up, "shop", "sync.console.listen"), Fate::Restart(_)));
+    assert_eq!(applier("sync.console.listen"), Fate::Foreign);
     assert_eq!(of(Kind::Up, "shop", "link.eu-us.ddl"), Fate::Foreign);
 }
