@@ -1,7 +1,6 @@
 //! docs/two-way-sync.md, as it stands: its statements, its commands, in its order, for each way to begin.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{Check, Pair, PairOptions, Region, TwinlogProcess, twinlog, until};
@@ -47,39 +46,31 @@ async fn grants(region: &Region) -> BTreeSet<String> {
     grants
 }
 
-/// Runs the `n`th copying command of the guide: the part before the pipe at one region, the part behind at the other.
-fn copy(pair: &Pair, n: usize) {
-    let lines: Vec<&str> = blocks("sh").into_iter().flat_map(str::lines).collect();
-    let (dump, load) = lines[n].split_once(" | ").expect("a pipe");
-    let client = |text: &str| -> Command {
-        let mut words = text.split(' ');
-        let program = words.next().expect("a program");
-        let (flag, host) = (words.next(), words.next().expect("a host"));
-        assert_eq!(flag, Some("-h"));
-        let region = if host == "10.0.0.5" { &pair.eu } else { &pair.us };
-        let mut command = region.client(program);
-        command.args(words);
-        command
-    };
-    let dumping = client(dump).stdout(Stdio::piped()).spawn().expect("mysqldump runs");
-    let output = dumping.wait_with_output().expect("mysqldump ends");
-    assert!(output.status.success(), "{dump}");
-    let mut loading = client(load).stdin(Stdio::piped()).spawn().expect("mysql runs");
-    let mut input = loading.stdin.take().expect("its input");
-    std::io::Write::write_all(&mut input, &output.stdout).expect("it reads");
-    drop(input);
-    assert!(loading.wait().expect("it ends").success(), "{load}");
+/// Adds the guide's lines for this way to begin to the links.
+fn add_beginning(pair: &mut Pair, way: &str) {
+    let [text] = blocks(&format!("toml {way}"))[..] else { panic!("one block for {way}") };
+    pair.configure(|file| {
+        let mut link = None;
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            match line {
+                "[link.eu-us]" => link = Some("eu-us"),
+                "[link.us-eu]" => link = Some("us-eu"),
+                _ => file.add_to_link(link.expect("a link is named before its lines"), line),
+            }
+        }
+    });
 }
 
 const TABLE: &str = "CREATE TABLE shop.item (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) NOT NULL)";
 
-/// The whole way: `there` is what us has before, `commands` which lines of the guide copy, `rows` what both have then.
-async fn walk(there: &[&str], commands: &[usize], rows: u64) {
+/// The whole way: `there` is what us has before, `way` how the links begin, `rows` what both have then.
+async fn walk(there: &[&str], way: &str, rows: u64) {
     let mut pair = Pair::new(PairOptions { ddl: Some("eu-us"), ..PairOptions::default() }).await;
     pair.configure(|file| {
         file.add_to_region("eu", "relay.max_size = \"64MiB\"");
         file.add_to_region("us", "relay.max_size = \"64MiB\"");
     });
+    add_beginning(&mut pair, way);
     let (_, password) = pair.file().relay_account();
     pair.eu
         .run_all(&["CREATE DATABASE shop", TABLE, "INSERT INTO shop.item VALUES (1, 'a'), (3, 'c')"])
@@ -97,8 +88,9 @@ async fn walk(there: &[&str], commands: &[usize], rows: u64) {
             region.name()
         );
     }
-    for n in commands {
-        copy(&pair, *n);
+    if way == "nothing" {
+        run_blocks(&pair.eu, "sql nothing-eu", password).await;
+        run_blocks(&pair.us, "sql nothing-us", password).await;
     }
     let check = Check::of(&pair).await;
     assert_eq!((check.code, check.with_status("fail")), (0, Vec::new()));
@@ -146,18 +138,18 @@ async fn wait_for(pair: &Pair, wanted: (u64, u64)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_leads_from_an_empty_region_to_two_way_sync_and_back() {
-    walk(&[], &[0], 2).await;
+    walk(&[], "nothing", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_leads_from_empty_tables_to_two_way_sync_and_back() {
-    walk(&["CREATE DATABASE shop", TABLE], &[1], 2).await;
+    walk(&["CREATE DATABASE shop", TABLE], "tables", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_leads_from_rows_in_both_regions_to_two_way_sync_and_back() {
     let there = ["CREATE DATABASE shop", TABLE, "INSERT INTO shop.item VALUES (2, 'b'), (3, 'c')"];
-    walk(&there, &[2, 3], 3).await;
+    walk(&there, "rows", 3).await;
 }
 
 #[tokio::test]
