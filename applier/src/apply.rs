@@ -51,7 +51,7 @@ pub(crate) struct Applier {
     /// Most bytes of row events in one `BINLOG` statement.
     pub(crate) max_event_bytes: usize,
     /// Bytes of the largest row event that a statement can carry at all.
-    largest_event: usize,
+    pub(crate) largest_event: usize,
     pub(crate) conflicts: Conflicts,
     /// The conflict window, where one is kept.
     pub(crate) window: Option<SharedWindow>,
@@ -244,7 +244,7 @@ impl Applier {
     /// Commits a group, or finds what in it can't be.
     async fn apply(&mut self, group: Group) -> Result<(), Error> {
         if let Some(at) = group.members().iter().position(|m| m.largest_event() > self.largest_event) {
-            return self.apply_up_to(group, at).await;
+            return Box::pin(self.apply_around_large(group, at)).await;
         }
         let known = match self.known_collisions(&group).await {
             Ok(known) => known,
@@ -272,20 +272,20 @@ impl Applier {
         }
     }
 
-    /// Applies what stands before a transaction with a row that no statement can carry, and stops there: such a
-    /// packet would make the server end the connection.
-    async fn apply_up_to(&mut self, group: Group, at: usize) -> Result<(), Error> {
+    /// Applies a transaction with a row that no statement can carry by itself, and the others around it: such a packet
+    /// would make the server end the connection.
+    async fn apply_around_large(&mut self, group: Group, at: usize) -> Result<(), Error> {
         let mut before = group.into_members();
-        let too_large = before.drain(at..).next();
+        let mut behind = before.split_off(at).into_iter();
+        let too_large = behind.next();
         if !before.is_empty() {
             Box::pin(self.apply(before.into_iter().collect())).await?;
         }
-        let Some(member) = too_large else { return Ok(()) };
-        Err(Error::RowTooLarge {
-            gtid: member.gtid.clone(),
-            bytes: member.largest_event(),
-            limit: self.largest_event,
-        })
+        let rest: Group = behind.collect();
+        if let Some(member) = too_large {
+            self.apply_large_rows(member).await?;
+        }
+        if rest.is_empty() { Ok(()) } else { Box::pin(self.apply(rest)).await }
     }
 
     /// Members that are to be done row by row, as far as that is known before the group is tried.

@@ -47,13 +47,9 @@ impl Owner {
         group: &Group,
         around: &Around,
     ) -> Result<Vec<Answer>, Failure> {
-        let malformed = |source| {
-            let gtid = group.members().first().map(|m| m.gtid.to_string()).unwrap_or_default();
-            Failure::Fatal(Error::Event { gtid, source })
-        };
         let questions: Vec<&[u8]> = around.questions.iter().map(String::as_bytes).collect();
         let mut chunks = group.statements(self.max_event_bytes).peekable();
-        let first = chunks.next().transpose().map_err(malformed)?.unwrap_or_default();
+        let first = chunks.next().transpose().map_err(Failure::Fatal)?.unwrap_or_default();
         let mut statements: Vec<&[u8]> = vec![b"BEGIN", around.fence.as_bytes()];
         statements.extend(around.below.iter().map(|(_, question)| question.as_bytes()));
         statements.push(&first);
@@ -73,7 +69,7 @@ impl Owner {
         drop(first);
         for chunk in chunks {
             // One that can't be made leaves a transaction open: the session ends with the link's round.
-            let chunk = chunk.map_err(malformed)?;
+            let chunk = chunk.map_err(Failure::Fatal)?;
             let ran = connection.run_group(&[chunk.as_slice()]).await;
             self.settle(connection, ran, false).await?;
         }

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use binlog::row::{Column, TableMap};
-use binlog::{Event, Gtid};
+use binlog::{Event, Gtid, GtidSet};
 use wire::{Answer, Connection, ResultSet, RowRef};
 
 use crate::cascades::Cascade;
 use crate::collations::{Collations, Folding};
 use crate::conflict::key::TableKeys;
+use crate::conflict::owned;
 use crate::definition::{Shape, describe};
 use crate::remap::{ColumnFacts, Misfit, Plan, Remap, TargetColumn, plan};
 use crate::{Error, cascades, sql, unique_keys};
@@ -160,6 +161,13 @@ impl Catalog {
     /// Its session, for questions that only a server can answer.
     pub(crate) fn session(&mut self) -> &mut Connection {
         &mut self.connection
+    }
+
+    /// What the target has executed by now, or is about to.
+    pub(crate) async fn executed(&mut self) -> Result<GtidSet, Error> {
+        let failed = Error::target("asking what it has executed");
+        let rows = self.connection.query_rows(owned::QUESTION).await.map_err(&failed)?;
+        owned::read_rows(&rows).ok_or_else(|| failed(wire::Error::Invalid { what: "not a GTID set".into() }))
     }
 
     /// Forgets what it knows: a DDL was run.

@@ -36,12 +36,17 @@ pub struct Config {
     pub objects: Objects,
     /// DDL on those tables is applied too.
     pub ddl: bool,
+    /// The link the other way carries DDL: statements of `to` reach `from` later, and rows of `from` that have not
+    /// seen them are in flight.
+    pub ddl_back: bool,
     /// Every region of the sync, with the GTID uuids the file gives it beyond its server's own.
     pub regions: BTreeMap<String, Vec<Uuid>>,
     /// How large a group may grow.
     pub group: GroupLimits,
     /// Groups side by side; 1: one after the other.
     pub workers: usize,
+    /// Where the rows of large transactions are kept until they are committed: files without names.
+    pub spill_dir: PathBuf,
     /// What to do when an incoming change meets a row that changed unseen.
     pub conflicts: Conflicts,
     /// Not before this time.

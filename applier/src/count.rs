@@ -43,9 +43,8 @@ pub(crate) struct RowCounter {
 }
 
 impl RowCounter {
-    /// The rows that these events change.
-    pub(crate) fn count(&mut self, events: &[Event]) -> Result<Rows, EventError> {
-        let mut rows = Rows::default();
+    /// Counts the rows that these events change, and adds them.
+    pub(crate) fn count(&mut self, events: &[Event], rows: &mut Rows) -> Result<(), EventError> {
         for event in events {
             let id = TableMap::id_of(event).unwrap_or(u64::MAX);
             if event.kind() == EventKind::TableMap {
@@ -54,7 +53,7 @@ impl RowCounter {
                 rows.add(table, operation(event.kind()), RowsEvent::parse(event, map)?.count()? as u64);
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     fn learn(&mut self, id: u64, event: &Event) -> Result<(), EventError> {

@@ -1,5 +1,7 @@
 //! What can go wrong on a link, and what to do about it.
 
+use std::path::PathBuf;
+
 use binlog::event::EventError;
 use binlog::payload::PayloadError;
 use binlog::transaction::SequenceError;
@@ -74,6 +76,21 @@ pub enum Error {
         /// How it failed.
         #[source]
         source: std::io::Error,
+    },
+    /// The rows of a large transaction can't be kept in a file.
+    #[error("keeping a large transaction in {}", dir.display())]
+    Spill {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The conflict window lacks transactions of the target that rows in flight may have to be brought behind.
+    #[error("waiting for relay {region}: the conflict window lacks transactions of the target")]
+    WindowBehind {
+        /// The target's region.
+        region: String,
     },
     /// The meta schema was written by another region: a restored copy.
     #[error("target: schema {schema} belongs to region {found}, and this link writes into {wanted}")]
@@ -356,8 +373,8 @@ impl Error {
             | Self::Ddl { source, .. }
             | Self::Unreadable { source, .. }
             | Self::Structure { source, .. } => source.is_transient(),
-            Self::RelayNotReady | Self::StreamEnded | Self::Stopped => true,
-            Self::DefinitionChanged { .. } | Self::WindowFile { .. } => true,
+            Self::RelayNotReady | Self::StreamEnded | Self::Stopped | Self::Spill { .. } => true,
+            Self::DefinitionChanged { .. } | Self::WindowFile { .. } | Self::WindowBehind { .. } => true,
             _ => false,
         }
     }
@@ -384,6 +401,10 @@ impl Error {
             Self::UuidClaimed { uuid, region, .. } => format!(
                 "if a server was copied with its auto.cnf, delete that file there and restart it; if the uuid has moved for good, add {uuid} to gtid_uuids of region {region}"
             ),
+            Self::Spill { dir, .. } => format!(
+                "make room in {}, or let it be written; [sync] state_dir says where it is",
+                dir.display()
+            ),
             Self::UnknownOrigin { uuid, .. } => {
                 format!("add {uuid} to gtid_uuids of the region it belongs to, and run twinlog reload: the link goes on")
             }
@@ -394,10 +415,10 @@ impl Error {
                 remedy.clone()
             }
             Self::NoTable { table, .. } => {
-                format!("create {table} in the target, then twinlog link start; or leave it out of [sync] tables, then twinlog reload")
+                format!("create {table} in the target, and the link goes on by itself; or leave it out of [sync] tables, then twinlog reload")
             }
             Self::TableDiffers { table, .. } => {
-                format!("make {table} alike in source and target, then twinlog link start")
+                format!("make {table} alike in source and target; the link goes on by itself once the target's is altered, or by twinlog link start")
             }
             Self::Conflict { id, .. } => format!(
                 "look at both rows with twinlog conflicts, then decide with twinlog conflicts resolve {id} \
@@ -417,11 +438,12 @@ impl Error {
                 "look at the disk of state_dir; the window is built anew from the target's relay".into()
             }
             Self::RowTooLarge { bytes, .. } => format!(
-                "SET PERSIST max_allowed_packet = {} in the target, at least, then twinlog link start",
+                "SET PERSIST max_allowed_packet = {} in the target, at least, then twinlog link start; or, if its \
+                 table has a key and no triggers, GRANT TRIGGER on it to the link's account, by which it sees that",
                 (bytes / 3 * 4 + (1 << 20)).next_multiple_of(1024)
             ),
             Self::DdlOff { .. } => {
-                "run it in the target too and set ddl = true on one link, or skip it with twinlog link skip --gtid".into()
+                "run it in the target too, then skip it with twinlog link skip --gtid; ddl = true on one link of the pair carries such statements".into()
             }
             Self::Ddl { .. } => "mend what stands in its way, then twinlog link start, or skip it with twinlog link skip --gtid".into(),
             Self::Unreadable { needs, .. } => format!("grant {needs} to the account that reads (mysql.reader_user)"),
@@ -448,6 +470,7 @@ impl Error {
             | Self::Event { .. }
             | Self::Sequence { .. }
             | Self::Payload { .. }
+            | Self::WindowBehind { .. }
             | Self::DefinitionChanged { .. } => return None,
         })
     }

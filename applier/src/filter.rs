@@ -90,7 +90,7 @@ impl Filter {
 }
 
 /// Marks the last row event of a statement as its end, when the one that was marked is left out.
-fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
+pub(crate) fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
     let Some(last) = last_rows.and_then(|i| kept.get_mut(i)) else { return };
     if RowsEvent::flags_of(last).unwrap_or(0) & STATEMENT_END == 0 {
         *last = RowsEvent::ending_statement(last);
@@ -98,7 +98,7 @@ fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
 }
 
 /// A table map whose row events are all left out would only take locks: drop trailing ones of each statement.
-fn drop_unused_maps(kept: &mut Vec<Event>) {
+pub(crate) fn drop_unused_maps(kept: &mut Vec<Event>) {
     let mut used = HashSet::new();
     let mut keep = vec![true; kept.len()];
     for (i, event) in kept.iter().enumerate().rev() {

@@ -5,6 +5,7 @@
 //! row events put together ([`Condenser`]), `COMMIT`. They are encoded as *one* base64 text from one byte buffer:
 //! padding in the middle would end it silently, and a table map whose row events are missing is no error.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -14,13 +15,14 @@ use binlog::row::{Condenser, TableMap};
 use binlog::{Event, EventError, Gtid, GtidSet};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::GroupLimits;
 use crate::catalog::TargetTable;
 use crate::conflict::seen::Seen;
 use crate::copy::ChunkId;
 use crate::count::Rows;
 use crate::mark::Mark;
 use crate::order::{Order, Span};
+use crate::rows::Spilled;
+use crate::{Error, GroupLimits};
 
 /// One source transaction, ready to be applied.
 #[derive(Debug)]
@@ -28,8 +30,12 @@ pub(crate) struct Member {
     pub(crate) gtid: Gtid,
     /// Table maps and row events of tables in step, in order.
     pub(crate) events: Vec<Event>,
+    /// Of a large transaction they are here.
+    pub(crate) spilled: Option<Arc<Spilled>>,
     /// The tables they change, each as it was checked.
     pub(crate) tables: Vec<Arc<TargetTable>>,
+    /// Statements of the target that it has not seen, and that its events were already brought behind.
+    pub(crate) altered: GtidSet,
     /// Its own GTID and those passed over before it.
     pub(crate) covers: GtidSet,
     /// How far the link is with it.
@@ -51,7 +57,15 @@ pub(crate) struct Member {
 impl Member {
     /// Bytes of its events.
     pub(crate) fn bytes(&self) -> usize {
-        self.events.iter().map(|e| e.bytes().len()).sum()
+        let in_file = self.spilled.as_ref().map_or(0, |spilled| spilled.bytes());
+        in_file + self.events.iter().map(|e| e.bytes().len()).sum::<usize>()
+    }
+
+    /// All its events, batch by batch; those of a file are read as they are asked for.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = Result<Cow<'_, [Event]>, Error>> {
+        let in_memory = (!self.events.is_empty()).then(|| Ok(Cow::from(&self.events)));
+        let in_file = self.spilled.iter().flat_map(|s| s.batches().map(|batch| batch.map(Cow::from)));
+        in_memory.into_iter().chain(in_file)
     }
 
     /// The table of that name, as it was checked.
@@ -61,7 +75,8 @@ impl Member {
 
     /// Bytes of its largest event.
     pub(crate) fn largest_event(&self) -> usize {
-        self.events.iter().map(|e| e.bytes().len()).max().unwrap_or(0)
+        let in_file = self.spilled.as_ref().map_or(0, |spilled| spilled.largest_event());
+        self.events.iter().map(|e| e.bytes().len()).max().unwrap_or(0).max(in_file)
     }
 }
 
@@ -123,12 +138,26 @@ impl Group {
     pub(crate) fn statements(
         &self,
         max_event_bytes: usize,
-    ) -> impl Iterator<Item = Result<Vec<u8>, EventError>> {
+    ) -> Box<dyn Iterator<Item = Result<Vec<u8>, Error>> + Send + '_> {
         let tables = self.members.iter().flat_map(|m| &m.tables).filter(|table| table.keys.has_identity());
         let keyed: HashSet<(&str, &str)> =
             tables.map(|table| (table.database.as_str(), table.table.as_str())).collect();
         let is_keyed = move |map: &Event| TableMap::names_of(map).is_ok_and(|name| keyed.contains(&name));
-        binlog_statements(self.members.iter().flat_map(|m| &m.events), is_keyed, max_event_bytes)
+        let malformed = |source| {
+            let gtid = self.members.first().map(|m| m.gtid.to_string()).unwrap_or_default();
+            Error::Event { gtid, source }
+        };
+        if let [Member { spilled: Some(spilled), .. }] = self.members.as_slice() {
+            return Box::new(spilled.batches().flat_map(move |batch| match batch {
+                Ok(batch) => {
+                    let statements = binlog_statements(batch.iter(), &is_keyed, max_event_bytes);
+                    statements.map(|statement| statement.map_err(malformed)).collect()
+                }
+                Err(error) => vec![Err(error)],
+            }));
+        }
+        let events = self.members.iter().flat_map(|m| &m.events);
+        Box::new(binlog_statements(events, is_keyed, max_event_bytes).map(move |s| s.map_err(malformed)))
     }
 }
 

@@ -177,7 +177,9 @@ impl Link {
             None => (None, None),
         };
         let in_flight = weaver.as_ref().map(copy::Weaver::in_flight);
-        let planner = Planner::new(rules, origins, follower, catalog, weaver, mark, self.progress.clone());
+        let knows_ddl = window.clone().filter(|_| config.ddl_back);
+        let planner = Planner::new(rules, origins, follower, catalog, weaver, mark, self.progress.clone())
+            .behind_ddl(knows_ddl);
         let tools = Tools {
             schema: meta.schema.clone(),
             link: self.key.clone(),
@@ -232,6 +234,7 @@ impl Link {
             meta_schema: config.meta_schema.clone(),
             owners: owners.clone(),
             regions: config.regions.keys().cloned().collect(),
+            ddl_back: config.ddl_back,
         };
         let attach = Attach::to_target(config, &self.key, relay);
         let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone()).noting(doubts);

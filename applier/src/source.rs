@@ -3,6 +3,7 @@
 //! A relay is told from a server by `@@twinlog_region`, a variable that no server has. What a link wants of it
 //! beyond the protocol of replicas it asks as such variables.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::{Config, Error};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Acknowledgements are sent no more often than this: they only move a purge floor.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(200);
-/// Memory for transactions read and not yet committed, KiB. A larger transaction takes all of it.
+/// Memory for transactions read and not yet committed, KiB. One row that is larger takes all of it.
 const IN_FLIGHT_KIB: u32 = 64 << 10;
 /// And how many of them, whatever their size.
 pub(crate) const IN_FLIGHT: usize = 4096;
@@ -46,6 +47,8 @@ pub(crate) struct Attach {
     pub(crate) without_echo: Option<String>,
     /// Pack what goes over the connection.
     pub(crate) compress: bool,
+    /// Where the rows of large transactions go.
+    pub(crate) spill: PathBuf,
 }
 
 impl Attach {
@@ -60,6 +63,7 @@ impl Attach {
             server_id: config.server_id,
             without_echo: Some(format!("{}/{}/{}", config.sync, config.meta_schema, config.to)),
             compress: config.compress,
+            spill: config.spill_dir.clone(),
         }
     }
 
@@ -74,6 +78,7 @@ impl Attach {
             server_id: config.server_id.wrapping_add(1),
             without_echo: None,
             compress: false,
+            spill: config.spill_dir.clone(),
         }
     }
 }
@@ -177,7 +182,7 @@ impl Source {
 
     /// Asks for everything behind `applied`.
     pub(crate) async fn dump(mut self, applied: &GtidSet) -> Result<Stream, Error> {
-        let Attach { server_id, name, label, without_echo, .. } = self.attach;
+        let Attach { server_id, name, label, without_echo, spill, .. } = self.attach;
         let mut user_variables = vec![("twinlog_link".to_owned(), name.clone())];
         user_variables.extend(without_echo.map(|whose| ("twinlog_without_echo".to_owned(), whose)));
         let options = ReplicaOptions {
@@ -209,6 +214,7 @@ impl Source {
             checksummed,
             applied: applied.clone(),
             progress: None,
+            spill,
         })
     }
 }
@@ -227,6 +233,8 @@ pub(crate) struct Stream {
     applied: GtidSet,
     /// Who wants to know when there is nothing more to read.
     progress: Option<Progress>,
+    /// Where the rows of large transactions go.
+    spill: PathBuf,
 }
 
 impl Stream {
@@ -243,9 +251,15 @@ impl Stream {
         acknowledged: watch::Receiver<SourcePosition>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let Self { events, acknowledge, format, checksummed, applied, progress } = self;
-        let reader =
-            Reader { events, format, checksummed, applied, progress, assembler: Assembler::default() };
+        let Self { events, acknowledge, format, checksummed, applied, progress, spill } = self;
+        let reader = Reader {
+            events,
+            format,
+            checksummed,
+            applied,
+            progress,
+            assembler: Assembler::spilling_to(spill),
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -287,7 +301,7 @@ impl Reader {
                     None
                 }
                 Item::Transaction(t) => {
-                    let kib = u32::try_from(t.bytes / 1024 + 1).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB);
+                    let kib = u32::try_from(t.held / 1024 + 1).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB);
                     // The semaphore is never closed.
                     budget.clone().acquire_many_owned(kib).await.ok()
                 }

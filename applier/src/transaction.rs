@@ -1,14 +1,20 @@
 //! Whole source transactions, put together from the stream's events.
 
+use std::path::PathBuf;
+
 use binlog::event::{FLAG_IGNORABLE, Query, Rotate, XaPrepare};
 use binlog::{Event, EventKind, FormatDescription, Gtid, Part, TransactionTracker, payload};
 
 use crate::Error;
 use crate::order::Order;
 use crate::position::SourcePosition;
+use crate::rows::{Rows, RowsBuilder};
 
-/// Most bytes of one compressed transaction, unpacked. The server's own limit is `max_allowed_packet`, 1 GiB.
-const PAYLOAD_LIMIT: u64 = 1 << 30;
+/// Most bytes of one event of a compressed transaction. The server's own limit is `max_allowed_packet`, 1 GiB.
+const LARGEST_EVENT: usize = (1 << 30) + (1 << 20);
+
+/// Bytes of memory that a transaction in a file is taken to need.
+const HELD_OF_A_FILE: usize = 16 << 20;
 
 /// A whole transaction of the source.
 #[derive(Debug)]
@@ -18,8 +24,10 @@ pub(crate) struct Transaction {
     pub(crate) committed_at: u64,
     /// Which others of its file it waits for, where the source tells.
     pub(crate) order: Option<Order>,
-    /// Bytes in memory: those of the stream, and what a compressed transaction was unpacked to.
+    /// Bytes of the stream, and what a compressed transaction was unpacked to.
     pub(crate) bytes: usize,
+    /// Bytes in memory: fewer where its rows are in a file.
+    pub(crate) held: usize,
     /// Where it begins, and where it ends.
     pub(crate) begin: SourcePosition,
     pub(crate) end: SourcePosition,
@@ -30,13 +38,13 @@ pub(crate) struct Transaction {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// Rows: table maps and row events, nothing else.
-    Rows(Vec<Event>),
+    Rows(Rows),
     /// A statement that commits by itself.
     Statement(Event),
     /// `CREATE TABLE … SELECT`: the table, then its rows, in one transaction.
-    CreateSelect { create: Event, rows: Vec<Event> },
+    CreateSelect { create: Event, rows: Rows },
     /// The first half of an XA transaction: rows that wait for `XA COMMIT`.
-    Prepared { xid: String, rows: Vec<Event> },
+    Prepared { xid: String, rows: Rows },
 }
 
 /// What the stream gives.
@@ -54,6 +62,8 @@ pub(crate) struct Assembler {
     position: SourcePosition,
     last: Option<Gtid>,
     open: Option<Open>,
+    /// Where the rows of large transactions go.
+    spill: Option<PathBuf>,
 }
 
 /// A transaction that has begun.
@@ -64,13 +74,18 @@ struct Open {
     order: Option<Order>,
     begin: SourcePosition,
     bytes: usize,
-    rows: Vec<Event>,
+    rows: RowsBuilder,
     statement: Option<Event>,
     create: Option<Event>,
     xid: Option<String>,
 }
 
 impl Assembler {
+    /// One that puts the rows of large transactions into files in this folder.
+    pub(crate) fn spilling_to(dir: PathBuf) -> Self {
+        Self { spill: Some(dir), ..Self::default() }
+    }
+
     /// Takes the next event.
     pub(crate) fn push(&mut self, event: &Event) -> Result<Option<Item>, Error> {
         let part = self.tracker.observe(event).map_err(|source| Error::Sequence {
@@ -94,7 +109,7 @@ impl Assembler {
                     order: Order::new(begin.last_committed, begin.sequence_number),
                     begin: before.unwrap_or_default(),
                     bytes,
-                    rows: Vec::new(),
+                    rows: RowsBuilder::new(self.spill.as_deref()),
                     statement: None,
                     create: None,
                     xid: None,
@@ -107,7 +122,7 @@ impl Assembler {
             }
             Part::Ends => {
                 self.inside(event)?;
-                Ok(self.finish().map(|t| Item::Transaction(Box::new(t))))
+                Ok(self.finish()?.map(|t| Item::Transaction(Box::new(t))))
             }
         }
     }
@@ -141,31 +156,38 @@ impl Assembler {
         if event.kind() != EventKind::TransactionPayload {
             return open.take(event);
         }
-        let events = payload::open(event, PAYLOAD_LIMIT)
-            .map_err(|source| Error::Payload { gtid: open.gtid.clone(), source })?;
-        // Memory is bounded by what is held, and that is the unpacked events.
-        open.bytes += events.iter().map(|event| event.bytes().len()).sum::<usize>();
-        events.iter().try_for_each(|event| open.take(event))
+        let gtid = open.gtid.clone();
+        let failed = |source| Error::Payload { gtid: gtid.clone(), source };
+        for event in payload::open(event, LARGEST_EVENT).map_err(failed)? {
+            let event = event.map_err(failed)?;
+            open.bytes += event.bytes().len();
+            open.take(&event)?;
+        }
+        Ok(())
     }
 
-    fn finish(&mut self) -> Option<Transaction> {
-        let open = self.open.take()?;
+    fn finish(&mut self) -> Result<Option<Transaction>, Error> {
+        let Some(open) = self.open.take() else { return Ok(None) };
         self.last = Some(open.gtid.clone());
+        let rows = open.rows.finish()?;
+        // What is in a file takes the memory of a batch where it is used.
+        let held = if matches!(rows, Rows::File(_)) { open.bytes.min(HELD_OF_A_FILE) } else { open.bytes };
         let body = match (open.statement, open.create, open.xid) {
             (Some(statement), _, _) => Body::Statement(statement),
-            (None, Some(create), _) => Body::CreateSelect { create, rows: open.rows },
-            (None, None, Some(xid)) => Body::Prepared { xid, rows: open.rows },
-            (None, None, None) => Body::Rows(open.rows),
+            (None, Some(create), _) => Body::CreateSelect { create, rows },
+            (None, None, Some(xid)) => Body::Prepared { xid, rows },
+            (None, None, None) => Body::Rows(rows),
         };
-        Some(Transaction {
+        Ok(Some(Transaction {
             gtid: open.gtid,
             committed_at: open.committed_at,
             order: open.order,
             bytes: open.bytes,
+            held,
             begin: open.begin,
             end: self.position.clone(),
             body,
-        })
+        }))
     }
 }
 
@@ -179,8 +201,8 @@ impl Open {
                     "set binlog_format = ROW for the session that wrote it",
                 ));
             }
-            EventKind::TableMap => self.rows.push(event.clone()),
-            kind if kind.is_rows() => self.rows.push(event.clone()),
+            EventKind::TableMap => self.rows.push(event.clone())?,
+            kind if kind.is_rows() => self.rows.push(event.clone())?,
             EventKind::Xid | EventKind::RowsQuery | EventKind::Intvar | EventKind::Rand => {}
             EventKind::UserVar | EventKind::TransactionContext | EventKind::Ignorable => {}
             EventKind::XaPrepare => {

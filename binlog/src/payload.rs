@@ -23,41 +23,68 @@ pub enum PayloadError {
     /// Compressed in a way that is not known.
     #[error("transaction payload is compressed with an unknown algorithm: {0}")]
     Algorithm(u64),
-    /// Larger than the limit.
-    #[error("transaction payload has more than {0} bytes")]
-    TooLarge(u64),
+    /// An event in it is larger than the limit.
+    #[error("transaction payload has an event of more than {0} bytes")]
+    TooLarge(usize),
     /// The compressed bytes are damaged.
     #[error("transaction payload can't be decompressed")]
     Decompress(#[source] std::io::Error),
 }
 
-/// The events inside, each with a checksum of its own. No more than `limit` bytes are unpacked.
-pub fn open(event: &Event, limit: u64) -> Result<Vec<Event>, PayloadError> {
+/// The events inside, each with a checksum of its own, unpacked one after the other. None may be larger than `limit`
+/// bytes.
+pub fn open(event: &Event, limit: usize) -> Result<Events<'_>, PayloadError> {
     let (algorithm, packed) = fields(event)?;
-    let plain = match algorithm {
-        0 => unpack(packed, limit)?,
-        255 => packed.to_vec(),
+    let plain: Box<dyn Read + Send + '_> = match algorithm {
+        0 => Box::new(zstd::Decoder::with_buffer(packed).map_err(PayloadError::Decompress)?),
+        255 => Box::new(packed),
         other => return Err(PayloadError::Algorithm(other)),
     };
-    let (mut rest, mut events) = (plain.as_slice(), Vec::new());
-    while !rest.is_empty() {
-        if rest.len() < HEADER_LENGTH {
-            return Err(EventError::Truncated(rest.len()).into());
-        }
-        let said = u32_at(rest, 9);
-        let (one, tail) =
-            rest.split_at_checked(said as usize).ok_or(EventError::Size { said, has: rest.len() })?;
-        events.push(Event::from_unchecksummed(one)?);
-        rest = tail;
-    }
-    Ok(events)
+    Ok(Events { plain, limit })
 }
 
-fn unpack(packed: &[u8], limit: u64) -> Result<Vec<u8>, PayloadError> {
-    let reader = zstd::Decoder::with_buffer(packed).map_err(PayloadError::Decompress)?;
-    let mut plain = Vec::new();
-    reader.take(limit + 1).read_to_end(&mut plain).map_err(PayloadError::Decompress)?;
-    if plain.len() as u64 > limit { Err(PayloadError::TooLarge(limit)) } else { Ok(plain) }
+/// The events of a payload.
+pub struct Events<'a> {
+    plain: Box<dyn Read + Send + 'a>,
+    limit: usize,
+}
+
+impl Iterator for Events<'_> {
+    type Item = Result<Event, PayloadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+impl Events<'_> {
+    /// The next event; `None` at the payload's end.
+    fn read(&mut self) -> Result<Option<Event>, PayloadError> {
+        let mut one = Vec::with_capacity(HEADER_LENGTH);
+        self.take(&mut one, HEADER_LENGTH)?;
+        if one.is_empty() {
+            return Ok(None);
+        }
+        if one.len() < HEADER_LENGTH {
+            return Err(EventError::Truncated(one.len()).into());
+        }
+        let said = u32_at(&one, 9);
+        let size = said as usize;
+        if size > self.limit {
+            return Err(PayloadError::TooLarge(self.limit));
+        }
+        // Memory is taken as bytes come, not as a header says.
+        self.take(&mut one, size.saturating_sub(HEADER_LENGTH))?;
+        if one.len() != size {
+            return Err(EventError::Size { said, has: one.len() }.into());
+        }
+        Ok(Some(Event::from_unchecksummed(&one)?))
+    }
+
+    fn take(&mut self, into: &mut Vec<u8>, bytes: usize) -> Result<(), PayloadError> {
+        let mut part = (&mut self.plain).take(bytes as u64);
+        part.read_to_end(into).map_err(PayloadError::Decompress).map(drop)
+    }
 }
 
 fn fields(event: &Event) -> Result<(u64, &[u8]), EventError> {
@@ -112,10 +139,15 @@ mod tests {
             Event::build(&header(EventKind::Xid), &[0; 8]),
         ];
         let plain: Vec<u8> = events.iter().flat_map(bare).collect();
-        assert_eq!(open(&payload(0, &plain), 1 << 20).unwrap(), events);
-        assert_eq!(open(&payload(255, &plain), 1 << 20).unwrap(), events);
-        assert!(matches!(open(&payload(0, &plain), 10), Err(PayloadError::TooLarge(10))));
-        assert!(matches!(open(&payload(7, &plain), 10), Err(PayloadError::Algorithm(7))));
-        assert!(matches!(open(&payload(0, &plain[..plain.len() - 1]), 1 << 20), Err(PayloadError::Event(_))));
+        let all =
+            |payload: &Event, limit| open(payload, limit).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        assert_eq!(all(&payload(0, &plain), 1 << 20).unwrap(), events);
+        assert_eq!(all(&payload(255, &plain), 1 << 20).unwrap(), events);
+        assert!(matches!(all(&payload(0, &plain), 10), Err(PayloadError::TooLarge(10))));
+        assert!(matches!(all(&payload(7, &plain), 10), Err(PayloadError::Algorithm(7))));
+        for cut in [1, 9, plain.len() - 5] {
+            let cut = all(&payload(0, &plain[..plain.len() - cut]), 1 << 20);
+            assert!(matches!(cut, Err(PayloadError::Event(_))), "{cut:?}");
+        }
     }
 }

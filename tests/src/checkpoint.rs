@@ -1,8 +1,10 @@
 //! What the checkpoint in a target says, against what its tables hold.
 
+use std::time::Duration;
+
 use binlog::GtidSet;
 
-use crate::{Pair, Region};
+use crate::{Pair, Region, until};
 
 impl Pair {
     /// The source GTIDs that the checkpoint of this pair's link into `target` holds: the union of its rows.
@@ -13,6 +15,19 @@ impl Pair {
             union.union_with(&parse(&text));
         }
         union
+    }
+
+    /// Waits until a link has applied or passed over all that its source has executed by now; panics when it fails.
+    pub async fn wait_applied(&self, link: &str, within: Duration) {
+        let (from, _) = link.split_once('-').expect("links are named from-to");
+        let executed = self.region(from).executed().await;
+        until(&format!("{link} has all of {from}"), within, async || {
+            let status = self.link_status(link).await;
+            assert_ne!(status.state(), "failed", "{}", status.last_error());
+            let missing = executed.minus(&parse(status.text("gtid_applied")));
+            if missing.is_empty() { Ok(()) } else { Err(format!("{missing} {}", status.json())) }
+        })
+        .await;
     }
 }
 

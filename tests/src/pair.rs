@@ -229,6 +229,11 @@ impl Pair {
         self.processes().get_mut(&process).and_then(TwinlogProcess::ended)
     }
 
+    /// The most memory a process has had, MiB.
+    pub fn peak_memory(&self, process: Process) -> u64 {
+        self.processes().get(&process).expect("it runs").peak_memory()
+    }
+
     /// All that a process has written to its log so far.
     pub fn log(&self, process: Process) -> String {
         self.processes().get(&process).map(TwinlogProcess::log).unwrap_or_default()

@@ -77,6 +77,11 @@ impl Region {
         self.server().datadir().to_owned()
     }
 
+    /// The server's Unix socket.
+    pub fn socket(&self) -> std::path::PathBuf {
+        self.server().socket()
+    }
+
     /// SIGKILL for the server.
     pub fn kill9(&self) {
         block_in_place(|| self.server().kill9());

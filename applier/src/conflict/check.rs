@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binlog::row::{RowsEvent, TableMap};
-use binlog::{EventKind, GtidSet};
+use binlog::{Event, EventKind, GtidSet};
 
 use super::key::RowKey;
 use super::rules::Detect;
@@ -16,6 +16,7 @@ use super::shared::SharedWindow;
 use crate::Error;
 use crate::apply::{Applier, Failure};
 use crate::catalog::TargetTable;
+use crate::ddl::{Fate, Place, fate};
 use crate::group::{Group, Member};
 
 /// Own transactions are held against what the window has read when they are more than this.
@@ -28,9 +29,11 @@ const LOOKED_UP_AT_ONCE: usize = 20_000;
 const WITHOUT_LOCKS: Duration = Duration::from_millis(200);
 
 impl Applier {
-    /// Are conflicts on any of these tables found by the window?
+    /// Must the window be brought up before rows of these tables are committed? For their keys, and for statements
+    /// that altered them.
     pub(crate) fn watches(&self, tables: &[Arc<TargetTable>]) -> bool {
-        self.window.is_some() && tables.iter().any(|table| self.is_watched(table))
+        let by_row = |t: &Arc<TargetTable>| self.conflicts.of(&t.database, &t.table).detect == Detect::Row;
+        self.window.is_some() && tables.iter().any(by_row)
     }
 
     pub(super) fn is_watched(&self, table: &TargetTable) -> bool {
@@ -119,6 +122,7 @@ impl Applier {
         let doubts = self.doubts.clone();
         let (mut keys, members) = (Vec::new(), group.members());
         for (i, member) in members.iter().enumerate() {
+            altered_since(&window, member)?;
             let in_doubt = |table: &Arc<TargetTable>| {
                 doubts.as_ref().is_some_and(|doubts| doubts.has_any_of(table.keys.buckets()))
             };
@@ -159,15 +163,44 @@ impl Applier {
     }
 }
 
+/// Did the target alter one of its tables unseen, since it was planned? Then the link begins its round anew.
+pub(super) fn altered_since(window: &SharedWindow, member: &Member) -> Result<(), Failure> {
+    let unseen = window.alterations(&member.seen);
+    let new: Vec<_> = unseen.into_iter().filter(|a| !member.altered.contains(&a.gtid)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let stays = |t: &&Arc<TargetTable>| match fate(&t.database, &t.table, &new) {
+        Fate::Here(place) => place == Place::new(&t.database, &t.table),
+        Fate::Void(_) | Fate::Unclear(_) => false,
+    };
+    match member.tables.iter().find(|t| !stays(t)) {
+        None => Ok(()),
+        Some(table) => Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() })),
+    }
+}
+
 /// Hands over the keys of each row change in tables that are wanted.
 fn keys_of(
     member: &Member,
     is_wanted: impl Fn(&Arc<TargetTable>) -> bool,
     mut each: impl FnMut(RowKey),
 ) -> Result<(), Error> {
+    for batch in member.batches() {
+        keys_in(member, &batch?, &is_wanted, &mut each)?;
+    }
+    Ok(())
+}
+
+fn keys_in(
+    member: &Member,
+    events: &[Event],
+    is_wanted: &impl Fn(&Arc<TargetTable>) -> bool,
+    each: &mut impl FnMut(RowKey),
+) -> Result<(), Error> {
     let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
     let mut maps: HashMap<u64, (TableMap, &Arc<TargetTable>)> = HashMap::new();
-    for event in &member.events {
+    for event in events {
         let id = TableMap::id_of(event).unwrap_or(u64::MAX);
         if event.kind() == EventKind::TableMap {
             let map = TableMap::parse(event).map_err(malformed)?;
@@ -180,7 +213,7 @@ fn keys_of(
         let Some((map, table)) = maps.get(&id) else { continue };
         for change in RowsEvent::parse(event, map).map_err(malformed)?.changes() {
             let keys = table.keys.of(&change.map_err(malformed)?);
-            keys.identity.into_iter().chain(keys.unique).for_each(&mut each);
+            keys.identity.into_iter().chain(keys.unique).for_each(&mut *each);
         }
     }
     Ok(())

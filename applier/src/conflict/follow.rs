@@ -24,10 +24,12 @@ use super::weights::Weights;
 use super::window::Writer;
 use crate::collations::{Collations, Folding};
 use crate::copy::Doubts;
+use crate::ddl::{self, Alteration, Change, Clause, ObjectName};
 use crate::filter::Filter;
 use crate::origin::{LinkKey, Origins, Owners};
 use crate::plan::{Delivery, stamps, xa_end};
 use crate::position::SourcePosition;
+use crate::rows::Rows;
 use crate::source::{Attach, IN_FLIGHT, Source};
 use crate::transaction::{Body, Item, Transaction};
 use crate::{Error, unique_keys};
@@ -35,6 +37,8 @@ use crate::{Error, unique_keys};
 /// Transactions that are put into the window together, and keys: the server is asked about the texts of all at once.
 const TOGETHER: usize = 256;
 const KEYS_TOGETHER: usize = 20_000;
+/// Characters of a statement that are kept for people.
+const MOST_SHOWN: usize = 1000;
 /// First and longest wait before the relay is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Places that could be acknowledged are kept this far apart.
@@ -50,6 +54,8 @@ pub(crate) struct Rules {
     pub(crate) meta_schema: String,
     pub(crate) owners: Owners,
     pub(crate) regions: Vec<String>,
+    /// DDL of the target reaches the source's region by the link the other way.
+    pub(crate) ddl_back: bool,
 }
 
 /// Reads the target's log.
@@ -226,8 +232,8 @@ impl TargetLog {
     async fn take(&mut self, t: Transaction, origins: &Origins) -> Result<Taken, Error> {
         let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
         let ours = match &t.body {
-            Body::Rows(events) | Body::Prepared { rows: events, .. } => {
-                origins.ours(stamps(events, &self.rules.meta_schema).map_err(malformed)?)
+            Body::Rows(rows) | Body::Prepared { rows, .. } => {
+                origins.ours(stamps(rows.head(), &self.rules.meta_schema).map_err(malformed)?)
             }
             Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
         };
@@ -251,9 +257,11 @@ impl TargetLog {
             // DDL under another region's GTID.
             None => None,
         };
-        if let Body::Rows(events) | Body::Prepared { rows: events, .. } = &t.body {
+        if let Body::Rows(rows) | Body::Prepared { rows, .. } = &t.body {
             // What is only prepared counts as written: should it be rolled back, a key more is settled.
-            self.note_doubts(&t.gtid, events, &ours, writer.is_some()).await?;
+            for batch in rows.batches() {
+                self.note_doubts(&t.gtid, &batch?, &ours, writer.is_some()).await?;
+            }
         }
         let taken = self.written(&t, writer).await?;
         self.note_end(t);
@@ -264,8 +272,8 @@ impl TargetLog {
     async fn written(&mut self, t: &Transaction, writer: Option<Writer>) -> Result<Taken, Error> {
         let mut passed: GtidSet = [t.gtid.clone()].into_iter().collect();
         let keys = match &t.body {
-            Body::Rows(events) | Body::CreateSelect { rows: events, .. } if writer.is_some() => {
-                self.keys_of(&t.gtid, events).await?
+            Body::Rows(rows) | Body::CreateSelect { rows, .. } if writer.is_some() => {
+                self.keys_of(&t.gtid, rows).await?
             }
             Body::Prepared { xid, rows } if writer.is_some() => {
                 // Its rows are nobody's before XA COMMIT; a reader that begins anew is sent them again.
@@ -279,12 +287,45 @@ impl TargetLog {
                     passed.insert(&gtid);
                     keys
                 }
-                None => Vec::new(),
+                None => {
+                    self.note_alteration(t, event)?;
+                    Vec::new()
+                }
             },
             _ => Vec::new(),
         };
         let written = writer.filter(|_| !keys.is_empty()).map(|writer| (writer, keys));
         Ok(Taken { written, passed, clock: self.follower.clock.time() })
+    }
+
+    /// Remembers a statement of the target that altered tables in step, and that the link the other way carries:
+    /// rows that have not seen it go where the tables have gone.
+    fn note_alteration(&self, t: &Transaction, event: &Event) -> Result<(), Error> {
+        let region = &self.rules.link.to;
+        if !self.rules.ddl_back || self.rules.owners.of(t.gtid.uuid()) != Some(region) {
+            return Ok(());
+        }
+        let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
+        let query = Query::parse(event).map_err(malformed)?;
+        let changes = ddl::changes_of(&query);
+        if !changes.iter().any(|change| self.is_in_step(change)) {
+            return Ok(());
+        }
+        let effective = Effective { time: self.follower.clock.time(), region: region.clone() };
+        let writer = Writer { gtids: [t.gtid.clone()].into_iter().collect(), effective };
+        let statement = String::from_utf8_lossy(query.sql).chars().take(MOST_SHOWN).collect();
+        self.window.alter(writer, Alteration { gtid: t.gtid.clone(), statement, changes });
+        Ok(())
+    }
+
+    fn is_in_step(&self, change: &Change) -> bool {
+        let keeps = |name: &ObjectName| self.rules.filter.keeps_there(&name.database, &name.name);
+        match change {
+            Change::Creates(name) | Change::Empties(name) | Change::Drops(name) => keeps(name),
+            Change::Renames(old, new) => keeps(old) || keeps(new),
+            Change::Alters(name, clauses) => keeps(name) && clauses.iter().any(|c| *c != Clause::Harmless),
+            Change::DropsDatabase(_) => true,
+        }
     }
 
     /// The rows of an XA transaction that a statement ends: its keys if it is committed, none if not.
@@ -301,10 +342,17 @@ impl TargetLog {
     }
 
     /// The keys of every row changed in tables in step.
-    async fn keys_of(&mut self, gtid: &Gtid, events: &[Event]) -> Result<Vec<RowKey>, Error> {
+    async fn keys_of(&mut self, gtid: &Gtid, rows: &Rows) -> Result<Vec<RowKey>, Error> {
+        let mut keys = Vec::new();
+        for batch in rows.batches() {
+            self.add_keys(gtid, &batch?, &mut keys).await?;
+        }
+        Ok(keys)
+    }
+
+    async fn add_keys(&mut self, gtid: &Gtid, events: &[Event], keys: &mut Vec<RowKey>) -> Result<(), Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
         let mut maps: HashMap<u64, (TableMap, TableKeys)> = HashMap::new();
-        let mut keys = Vec::new();
         for event in events {
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event).map_err(malformed)?;
@@ -326,7 +374,7 @@ impl TargetLog {
                 keys.extend(of_row.identity.into_iter().chain(of_row.unique));
             }
         }
-        Ok(keys)
+        Ok(())
     }
 
     pub(super) async fn table_keys(&mut self, map: &TableMap) -> Result<TableKeys, Error> {

@@ -32,7 +32,7 @@ pub(super) async fn lock(
 }
 
 /// The condition that finds the row; `None` where rows have no name.
-fn condition(
+pub(crate) fn condition(
     collations: &Collations,
     table: &TargetTable,
     map: &TableMap,

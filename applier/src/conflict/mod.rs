@@ -45,4 +45,5 @@ pub(crate) use local_row::literal;
 
 pub use admin::{ConflictTable, Recorded, Take, Wanted};
 pub use flip::Flipped;
+pub(crate) use local_row::condition;
 pub use rules::{Detect, Kind, Policy, Winner};

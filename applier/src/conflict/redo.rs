@@ -13,6 +13,7 @@ use binlog::row::RowsEvent;
 use serde_json::Value as Json;
 use wire::{Answer, ServerError};
 
+use super::check::altered_since;
 use super::key::{ChangeKeys, Key};
 use super::record::{self, Conflict, Open};
 use super::row::{Operation, Row};
@@ -368,6 +369,9 @@ impl Applier {
             return Ok(());
         }
         self.reach_now().await?;
+        if let Some(window) = &self.window {
+            altered_since(window, redo.member)?;
+        }
         let mut more = Vec::new();
         for i in 0..redo.rows.len() {
             let known = redo.in_question.contains(&i) || redo.looked_up.contains(&i);
@@ -382,7 +386,7 @@ impl Applier {
         Err(Failure::Collides(more))
     }
 
-    async fn reach_now(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn reach_now(&mut self) -> Result<(), Failure> {
         if self.window.is_none() {
             return Ok(());
         }
@@ -395,7 +399,7 @@ impl Applier {
     }
 
     /// Runs a statement of the transaction; an error rolls it back.
-    async fn step(&mut self, statement: &[u8]) -> Result<(), Failure> {
+    pub(crate) async fn step(&mut self, statement: &[u8]) -> Result<(), Failure> {
         match self.try_step(statement).await? {
             None => Ok(()),
             Some(error) => {

@@ -12,6 +12,9 @@ use crate::catalog::TargetTable;
 use crate::config::TableRules;
 use crate::group::{Member, binlog_statement};
 
+/// A transaction is held in memory, several times over, while it is decided row by row.
+const MOST_BYTES: usize = 128 << 20;
+
 /// One row's change.
 pub(super) struct Row {
     pub(super) table: Arc<TargetTable>,
@@ -49,10 +52,37 @@ impl Row {
         splits_moves: bool,
         rules: impl Fn(&TargetTable) -> TableRules,
     ) -> Result<Vec<Self>, Error> {
+        if member.bytes() > MOST_BYTES {
+            return Err(Error::NotApplicable {
+                gtid: member.gtid.to_string(),
+                what: format!(
+                    "it meets rows that changed unseen, and its {} bytes are too many to decide row by row (at most \
+                     {MOST_BYTES})",
+                    member.bytes()
+                ),
+                remedy:
+                    "skip it with twinlog link skip --gtid, then compare and repair its tables with twinlog \
+                         verify --repair"
+                        .into(),
+            });
+        }
+        let mut rows = Vec::new();
+        for batch in member.batches() {
+            Self::add_all(member, &batch?, splits_moves, &rules, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    fn add_all(
+        member: &Member,
+        events: &[Event],
+        splits_moves: bool,
+        rules: impl Fn(&TargetTable) -> TableRules,
+        rows: &mut Vec<Self>,
+    ) -> Result<(), Error> {
         let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
         let mut maps: Vec<(Event, Arc<TableMap>, Arc<TargetTable>)> = Vec::new();
-        let mut rows = Vec::new();
-        for event in &member.events {
+        for event in events {
             let id = TableMap::id_of(event);
             if event.kind() == EventKind::TableMap {
                 let map = TableMap::parse(event).map_err(malformed)?;
@@ -82,7 +112,7 @@ impl Row {
                 }
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// A row that gets another key, as one that goes and one that comes. What is told by a part of a JSON document stays.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use binlog::GtidSet;
 use binlog::stamp::{Change, Stamp};
+use binlog::{Gtid, GtidSet};
 use serde::{Deserialize, Serialize};
 
 use super::rules::HybridClock;
@@ -81,6 +81,11 @@ impl Follower {
     pub(crate) fn take(&mut self, stamps: &[Stamp], is_own: bool, committed_at: u64) -> Result<u64, String> {
         stamps.iter().try_for_each(|stamp| self.take_stamp(stamp))?;
         Ok(if is_own { self.clock.own(committed_at) } else { self.clock.time() })
+    }
+
+    /// The region ran a statement of another, under its original GTID: no stamp tells of it yet.
+    pub(crate) fn ran(&mut self, region: &str, gtid: &Gtid) {
+        Arc::make_mut(&mut self.seen).add(region, &[gtid.clone()].into_iter().collect(), 0);
     }
 
     fn take_stamp(&mut self, stamp: &Stamp) -> Result<(), String> {

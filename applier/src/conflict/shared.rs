@@ -11,6 +11,7 @@ use super::key::Key;
 use super::seen::Seen;
 use super::window::{Done, Limits, Size, Window, Writer};
 use crate::Error;
+use crate::ddl::Alteration;
 
 /// Cheap to clone. The lock is held for a look-up, and now and then while keys are sorted: a few milliseconds.
 #[derive(Clone, Debug)]
@@ -51,6 +52,15 @@ impl SharedWindow {
 
     pub(crate) fn write(&self, writer: &Writer, keys: &[Key]) {
         self.with(|window| window.write(writer, keys));
+    }
+
+    pub(crate) fn alter(&self, writer: Writer, alteration: Alteration) {
+        self.with(|window| window.alter(writer, alteration));
+    }
+
+    /// See [`Window::alterations`].
+    pub(crate) fn alterations(&self, seen: &Seen) -> Vec<Arc<Alteration>> {
+        self.with(|window| window.alterations(seen))
     }
 
     /// See [`Window::begin_block`].

@@ -122,16 +122,18 @@ fn each_event(
 ) -> Result<(), Error> {
     let malformed = |source| Error::Event { gtid: member.gtid.to_string(), source };
     let mut maps: HashMap<u64, (TableMap, &Arc<TargetTable>)> = HashMap::new();
-    for event in &member.events {
-        let id = TableMap::id_of(event).unwrap_or(u64::MAX);
-        if event.kind() == EventKind::TableMap {
-            let map = TableMap::parse(event).map_err(malformed)?;
-            maps.remove(&id);
-            if let Some(table) = member.table(&map.database, &map.table) {
-                maps.insert(id, (map, table));
+    for batch in member.batches() {
+        for event in batch?.iter() {
+            let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+            if event.kind() == EventKind::TableMap {
+                let map = TableMap::parse(event).map_err(malformed)?;
+                maps.remove(&id);
+                if let Some(table) = member.table(&map.database, &map.table) {
+                    maps.insert(id, (map, table));
+                }
+            } else if let Some((map, table)) = maps.get(&id) {
+                each(map, table, event)?;
             }
-        } else if let Some((map, table)) = maps.get(&id) {
-            each(map, table, event)?;
         }
     }
     Ok(())

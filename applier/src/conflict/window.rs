@@ -13,8 +13,10 @@
 //! hybrid times rise.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use binlog::{Gtid, GtidSet, Sequence};
 
@@ -22,6 +24,10 @@ use super::block::{Author, Block, Facts, Open};
 use super::key::Key;
 use super::rules::Effective;
 use super::seen::Seen;
+use crate::ddl::Alteration;
+
+/// The index that stands for statements: no table's, for those are hashed.
+const ALTERED: u64 = 0;
 
 /// A transaction that wrote in the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +79,8 @@ pub(crate) struct Window {
     open: Open,
     /// In how many blocks each index has keys, the open one left out.
     buckets: HashMap<u64, usize>,
+    /// Statements that altered tables, in the log's order; the key of each in the blocks holds back what a restart needs.
+    altered: VecDeque<(Writer, Arc<Alteration>)>,
     limits: Limits,
     folder: PathBuf,
     /// The last attempt to put a block into a file failed.
@@ -141,6 +149,20 @@ impl Window {
         }
     }
 
+    /// A statement of the target's log altered tables.
+    pub(crate) fn alter(&mut self, writer: Writer, alteration: Alteration) {
+        let mut hasher = DefaultHasher::new();
+        alteration.gtid.to_string().hash(&mut hasher);
+        self.write(&writer, &[Key { bucket: ALTERED, hash: hasher.finish(), check: 0 }]);
+        self.altered.push_back((writer, Arc::new(alteration)));
+    }
+
+    /// The statements that altered tables and are not in `seen`, in the log's order.
+    pub(crate) fn alterations(&self, seen: &Seen) -> Vec<Arc<Alteration>> {
+        let is_unseen = |w: &Writer| !seen.has(&w.effective.region, &w.gtids);
+        self.altered.iter().filter(|(w, _)| is_unseen(w)).map(|(_, a)| a.clone()).collect()
+    }
+
     fn author(&mut self, writer: &Writer) -> Author {
         let region = place(&mut self.regions, &writer.effective.region);
         let mut sequences = writer.gtids.sequences();
@@ -191,6 +213,7 @@ impl Window {
 
     /// Lets go of what every transaction still to come has seen.
     pub(crate) fn prune(&mut self, seen: &Seen) {
+        self.altered.retain(|(w, _)| !seen.has(&w.effective.region, &w.gtids));
         while self.blocks.front().is_some_and(|block| self.is_seen(&block.facts, seen)) {
             let Some(block) = self.blocks.pop_front() else { return };
             self.count(&block, false);

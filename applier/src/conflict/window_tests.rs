@@ -7,6 +7,7 @@ use crate::conflict::key::Key;
 use crate::conflict::key::tests::key;
 use crate::conflict::rules::Effective;
 use crate::conflict::seen::Seen;
+use crate::ddl::Alteration;
 
 /// Blocks of a few keys, most of them in files.
 const TINY: Limits = Limits { open: 3, block: 12, memory: 100, filters: 20 };
@@ -171,4 +172,29 @@ fn a_window_that_can_write_no_file_goes_on_in_memory() {
     }
     assert_eq!(window.size().in_files, 0);
     assert_eq!(window.unseen(&key("t", "5"), &Seen::default()).unwrap(), [writer(5)]);
+}
+
+#[test]
+fn a_statement_that_altered_tables_is_kept_until_it_is_seen() {
+    let alteration = |number: u64| Alteration {
+        gtid: binlog::Gtid::new(Uuid::from_u128(2), number),
+        statement: format!("TRUNCATE t{number}"),
+        changes: Vec::new(),
+    };
+    let unseen = |window: &Window, up_to| {
+        let all = window.alterations(&seen(up_to));
+        all.iter().map(|a| a.statement.clone()).collect::<Vec<_>>()
+    };
+    let mut window = window(Limits::default());
+    window.alter(writer(1), alteration(1));
+    window.follow(&gtids(2, 1..=1), 1);
+    window.write(&writer(2), &[key("t", "a")]);
+    window.alter(writer(3), alteration(3));
+    window.follow(&gtids(2, 2..=3), 3);
+    assert_eq!(unseen(&window, 0), ["TRUNCATE t1", "TRUNCATE t3"]);
+    assert_eq!(unseen(&window, 1), ["TRUNCATE t3"]);
+    assert!(window.done().gtids.is_empty(), "a restart reads it again");
+    window.prune(&seen(3));
+    assert!(unseen(&window, 0).is_empty() && window.is_empty());
+    assert_eq!(window.done().gtids, gtids(2, 1..=3));
 }

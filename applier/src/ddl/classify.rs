@@ -44,9 +44,10 @@ pub(crate) fn classify(sql: &str, database: &str, ansi_quotes: bool) -> Statemen
     words.statement().unwrap_or(Statement::Unknown)
 }
 
-struct Words<'a> {
-    tokens: &'a [Token],
-    database: &'a str,
+/// The words of a statement that are still to be read.
+pub(super) struct Words<'a> {
+    pub(super) tokens: &'a [Token],
+    pub(super) database: &'a str,
 }
 
 const DML: [&str; 12] = [
@@ -91,13 +92,13 @@ const MODIFIERS: [&str; 15] = [
 ];
 
 impl Words<'_> {
-    fn next(&mut self) -> Option<&Token> {
+    pub(super) fn next(&mut self) -> Option<&Token> {
         let (first, rest) = self.tokens.split_first()?;
         self.tokens = rest;
         Some(first)
     }
 
-    fn take(&mut self, keyword: &str) -> bool {
+    pub(super) fn take(&mut self, keyword: &str) -> bool {
         let hit = self.tokens.first().is_some_and(|t| t.is(keyword));
         if hit {
             self.tokens = &self.tokens[1..];
@@ -105,11 +106,11 @@ impl Words<'_> {
         hit
     }
 
-    fn take_any(&mut self, keywords: &[&str]) -> bool {
+    pub(super) fn take_any(&mut self, keywords: &[&str]) -> bool {
         keywords.iter().any(|keyword| self.take(keyword))
     }
 
-    fn take_symbol(&mut self, symbol: char) -> bool {
+    pub(super) fn take_symbol(&mut self, symbol: char) -> bool {
         let hit = self.tokens.first() == Some(&Token::Symbol(symbol));
         if hit {
             self.tokens = &self.tokens[1..];
@@ -153,7 +154,7 @@ impl Words<'_> {
     }
 
     /// Passes over `DEFINER = user@host`, `ALGORITHM = x` and the like.
-    fn modifiers(&mut self) {
+    pub(super) fn modifiers(&mut self) {
         loop {
             if self.take_any(&MODIFIERS) {
                 continue;
@@ -223,7 +224,7 @@ impl Words<'_> {
     }
 
     /// The new name behind RENAME, unless it is a column's or an index's.
-    fn renamed_at(&self, at: usize) -> Option<ObjectName> {
+    pub(super) fn renamed_at(&self, at: usize) -> Option<ObjectName> {
         let mut words = Words { tokens: self.tokens.get(at..)?, database: self.database };
         if words.take_any(&["COLUMN", "INDEX", "KEY"]) {
             return None;
@@ -234,7 +235,7 @@ impl Words<'_> {
     }
 
     /// The other table of `EXCHANGE PARTITION p WITH TABLE t`.
-    fn exchanged_at(&self, at: usize) -> Option<ObjectName> {
+    pub(super) fn exchanged_at(&self, at: usize) -> Option<ObjectName> {
         let mut words = Words { tokens: self.tokens.get(at..)?, database: self.database };
         words.skip_past("TABLE")?;
         words.name()
@@ -284,20 +285,20 @@ impl Words<'_> {
         self.take_any(&own).then_some(Statement::Administration)
     }
 
-    fn if_exists(&mut self) {
+    pub(super) fn if_exists(&mut self) {
         if self.take("IF") {
             self.take("NOT");
             self.take("EXISTS");
         }
     }
 
-    fn skip_past(&mut self, keyword: &str) -> Option<()> {
+    pub(super) fn skip_past(&mut self, keyword: &str) -> Option<()> {
         let at = self.tokens.iter().position(|t| t.is(keyword))?;
         self.tokens = &self.tokens[at + 1..];
         Some(())
     }
 
-    fn names(&mut self) -> Option<Vec<ObjectName>> {
+    pub(super) fn names(&mut self) -> Option<Vec<ObjectName>> {
         self.if_exists();
         let mut names = vec![self.name()?];
         while self.take_symbol(',') {
@@ -307,7 +308,7 @@ impl Words<'_> {
     }
 
     /// `name`, `database.name`, or `.name`.
-    fn name(&mut self) -> Option<ObjectName> {
+    pub(super) fn name(&mut self) -> Option<ObjectName> {
         self.take_symbol('.');
         let first: String = self.next()?.name()?.into();
         if self.take_symbol('.') {

@@ -1,7 +1,19 @@
-//! Statements that commit by themselves: what they are ([`classify`]), what they are called in the target ([`rename`]),
-//! and running them once ([`run`]).
+//! Statements that commit by themselves.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `classify.rs`, `lexer.rs` | what a statement is, and which objects it is on |
+//! | `change.rs`, `alter.rs` | what it does to tables, step by step |
+//! | `flight.rs` | where rows go that have not seen it |
+//! | `rename.rs`, `rename_query.rs` | what it is under the names of the target |
+//! | `run.rs` | running it once |
 
+mod alter;
+mod change;
+#[cfg(test)]
+mod change_tests;
 mod classify;
+mod flight;
 mod lexer;
 mod program;
 mod rename;
@@ -11,6 +23,34 @@ mod run;
 mod tests;
 
 use classify::is_database_option;
+
+pub(crate) use alter::Clause;
+pub(crate) use change::{Change, changes};
 pub(crate) use classify::{ObjectName, Statement, classify};
+pub(crate) use flight::{Alteration, Fate, Place, fate};
 pub(crate) use program::{disabled_event, mentions, trigger_on, without_definer};
 pub(crate) use rename::{qualified, rename};
+
+use binlog::event::Query;
+
+/// Tells what a query event's statement is.
+pub(crate) fn classify_query(query: &Query<'_>) -> Statement {
+    with_text(query, classify)
+}
+
+/// What a query event's statement does to tables.
+pub(crate) fn changes_of(query: &Query<'_>) -> Vec<Change> {
+    with_text(query, changes)
+}
+
+fn with_text<T>(query: &Query<'_>, read: fn(&str, &str, bool) -> T) -> T {
+    let ansi = has_ansi_quotes(query);
+    read(&String::from_utf8_lossy(query.sql), &String::from_utf8_lossy(query.database), ansi)
+}
+
+/// Do double quotes stand around names?
+pub(crate) fn has_ansi_quotes(query: &Query<'_>) -> bool {
+    /// `sql_mode` bit.
+    const ANSI_QUOTES: u64 = 4;
+    query.settings().sql_mode.unwrap_or(0) & ANSI_QUOTES != 0
+}

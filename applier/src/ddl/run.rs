@@ -40,7 +40,9 @@ impl Applier {
         } else {
             self.write_intent(ddl, &hash, query.sql).await?;
             let ran = self.run_as_original(ddl, &query).await?;
-            self.back_to_normal().await?;
+            // Reset only where it was set: who may not set it may not reset it either.
+            let explicit = query.settings().explicit_defaults_for_timestamp == Some(false) && ran.is_ok();
+            self.back_to_normal(explicit).await?;
             // `CREATE TABLE … SELECT` is not skipped when a session that was cut off commits it just before: its
             // rows are refused then (1837), and yet all is done.
             if let Err(source) = ran
@@ -110,11 +112,17 @@ impl Applier {
             format!("SET gtid_next = '{}'", ddl.gtid).into_bytes(),
             query.sql.to_vec(),
         ];
-        let rows = binlog_statements(ddl.rows.iter(), |_| false, self.max_event_bytes);
-        let commit = query.sql.ends_with(b"START TRANSACTION").then(|| b"COMMIT".to_vec());
+        let max = self.max_event_bytes;
         let malformed = |source| Error::Event { gtid: ddl.gtid.to_string(), source };
+        let rows = ddl.rows.batches().flat_map(|batch| match batch {
+            Ok(batch) => {
+                binlog_statements(batch.iter(), |_| false, max).map(|s| s.map_err(malformed)).collect()
+            }
+            Err(error) => vec![Err(error)],
+        });
+        let commit = query.sql.ends_with(b"START TRANSACTION").then(|| b"COMMIT".to_vec());
         for step in as_original.into_iter().map(Ok).chain(rows).chain(commit.map(Ok)) {
-            match self.connection.query(step.map_err(malformed)?).await {
+            match self.connection.query(step?).await {
                 Ok(_) => {}
                 Err(wire::Error::Server(error)) if error.is_transient() => return Ok(Err(error)),
                 Err(wire::Error::Server(error)) => return Ok(Err(no_database.unwrap_or(error))),
@@ -142,10 +150,16 @@ impl Applier {
     }
 
     /// After a DDL, good or bad: out of any transaction, out of its GTID, back to the applier's own settings.
-    async fn back_to_normal(&mut self) -> Result<(), Error> {
+    async fn back_to_normal(&mut self, explicit_defaults: bool) -> Result<(), Error> {
         let failed = Error::target("going back to normal after DDL");
         self.connection.execute("ROLLBACK").await.map_err(&failed)?;
-        self.connection.execute("SET gtid_next = 'AUTOMATIC', timestamp = DEFAULT").await.map_err(&failed)?;
+        let back = "SET gtid_next = 'AUTOMATIC', timestamp = DEFAULT, auto_increment_increment = DEFAULT, \
+                    auto_increment_offset = DEFAULT";
+        self.connection.execute(back).await.map_err(&failed)?;
+        if explicit_defaults {
+            let back = "SET explicit_defaults_for_timestamp = DEFAULT";
+            self.connection.execute(back).await.map_err(&failed)?;
+        }
         target::prepare(&mut self.connection).await
     }
 }
@@ -154,6 +168,13 @@ impl Applier {
 fn settings(event: &Event, vars: &StatusVars) -> String {
     let micros = vars.microseconds.unwrap_or(0);
     let mut set = vec![format!("timestamp = {}.{micros:06}", event.timestamp())];
+    // A column that counts is filled by them; the event is silent about 1.
+    let (increment, offset) = vars.auto_increment.unwrap_or((1, 1));
+    set.push(format!("auto_increment_increment = {increment}, auto_increment_offset = {offset}"));
+    if vars.explicit_defaults_for_timestamp == Some(false) {
+        // Not everybody may set it, and without it a TIMESTAMP column would be another.
+        set.push("explicit_defaults_for_timestamp = OFF".into());
+    }
     if let Some(mode) = vars.sql_mode {
         set.push(format!("sql_mode = {mode}"));
     }
@@ -198,7 +219,7 @@ mod tests {
         let set = super::settings(&Event::build(&header, b""), &vars);
         assert_eq!(
             set,
-            "SET SESSION timestamp = 7.000005, sql_mode = 4, character_set_client = 33, \
+            "SET SESSION timestamp = 7.000005, auto_increment_increment = 1, auto_increment_offset = 1, sql_mode = 4, character_set_client = 33, \
              collation_connection = 45, collation_server = 255, foreign_key_checks = 0"
         );
     }

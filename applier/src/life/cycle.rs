@@ -27,7 +27,7 @@ use crate::progress::Progress;
 use crate::pulse;
 use crate::source::Attach;
 use crate::status::State;
-use crate::{Config, Error, target};
+use crate::{Config, Error, mended, target};
 
 /// First wait before a link is tried again; doubled up to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -214,22 +214,25 @@ impl Cycle {
         }
     }
 
-    /// Stays `failed` until somebody starts the link again, decides its conflict, or changes its configuration. `false`
-    /// when it is to end instead.
+    /// Stays `failed` until somebody starts the link again, decides its conflict, alters the table that does not fit, or
+    /// changes its configuration. `false` when it is to end instead.
     async fn stay_failed(&self, error: &Error, life: &Life, shutdown: &CancellationToken) -> bool {
         self.progress.failed(status_error(error, None));
         tracing::error!(link = self.key.text(), error = describe(error), "link stopped");
-        let decided = async {
+        let mended = async {
             match error {
                 Error::Conflict { number, .. } => self.is_decided(*number).await,
-                _ => std::future::pending().await,
+                _ => match mended::table_of(error) {
+                    Some(table) => mended::is_altered(&self.config().targets, table).await,
+                    None => std::future::pending().await,
+                },
             }
         };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => false,
             () = self.shared.reconfigured.notified() => true,
-            () = decided => true,
+            () = mended => true,
             () = self.orders_beyond(life.count) => true,
         }
     }

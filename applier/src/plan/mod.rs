@@ -9,12 +9,13 @@
 //! write, so idle regions fall silent.
 
 mod copying;
+mod fit;
+mod flight;
 mod passed;
 mod statements;
 mod work;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use binlog::row::TableMap;
 use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp};
@@ -24,10 +25,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::catalog::{Catalog, Fit, TargetTable};
+use crate::catalog::Catalog;
 use crate::conflict::seen::Follower;
+use crate::conflict::shared::SharedWindow;
 use crate::copy::Weaver;
-use crate::count::RowCounter;
+use crate::count::{self, RowCounter};
 use crate::group::{Group, Member};
 use crate::life::gate::Gate;
 use crate::mark::Mark;
@@ -35,9 +37,11 @@ use crate::meta::MARK_TABLE;
 use crate::origin::{OriginError, Origins};
 use crate::position::SourcePosition;
 use crate::progress::Progress;
-use crate::remap::Remap;
+use crate::rows::Rows;
 use crate::transaction::{Body, Item, Transaction};
 
+use fit::Fitted;
+use flight::Flight;
 use passed::Passed;
 pub(crate) use statements::xa_end;
 pub(crate) use work::{DdlWork, Delivery, Rules, Work};
@@ -55,6 +59,7 @@ pub(crate) struct Planner {
     passed: Passed,
     /// XA transactions that are prepared and not yet committed, in the stream's order.
     prepared: Vec<Prepared>,
+    flight: Flight,
     ready: VecDeque<Work>,
     ddl_done: Option<oneshot::Receiver<()>>,
     /// The initial copy, while there is one.
@@ -71,7 +76,7 @@ struct Prepared {
     xid: String,
     gtid: Gtid,
     begin: SourcePosition,
-    rows: Vec<Event>,
+    rows: Rows,
 }
 
 impl Planner {
@@ -94,12 +99,19 @@ impl Planner {
             group: Group::default(),
             passed: Passed::default(),
             prepared: Vec::new(),
+            flight: Flight::new(None),
             ready: VecDeque::new(),
             ddl_done: None,
             copy,
             format: None,
             last_mark,
         }
+    }
+
+    /// Brings rows in flight behind the statements of the target that this window knows.
+    pub(crate) fn behind_ddl(mut self, window: Option<SharedWindow>) -> Self {
+        self.flight = Flight::new(window);
+        self
     }
 
     /// Runs until the stream's end is closed (`Ok`) or a transaction can't be planned; hands over what was planned
@@ -220,6 +232,7 @@ impl Planner {
             if matches!(t.body, Body::Statement(_) | Body::CreateSelect { .. }) {
                 // What the target altered comes back here: behind it rows have the new definition.
                 self.catalog.forget();
+                self.follower.ran(&origin, &t.gtid);
             }
             self.pass(&t);
             return Ok(());
@@ -231,9 +244,9 @@ impl Planner {
             return Ok(());
         }
         match &t.body {
-            Body::Rows(events) => {
-                let events = self.keep(&t.gtid, events)?;
-                self.take_rows(t, events, budget).await
+            Body::Rows(rows) => {
+                let rows = self.keep(&t.gtid, rows)?;
+                self.take_rows(t, rows, budget).await
             }
             Body::Prepared { xid, rows } => {
                 let rows = self.keep(&t.gtid, rows)?;
@@ -249,84 +262,75 @@ impl Planner {
             }
             Body::CreateSelect { create, rows } => {
                 let (create, rows) = (create.clone(), rows.clone());
-                self.take_ddl(t, create, &rows)
+                if self.rules.ddl {
+                    self.take_ddl(t, create, &rows)
+                } else {
+                    self.take_rows_of_created(t, &create, &rows, budget).await
+                }
             }
         }
     }
 
-    fn keep(&self, gtid: &Gtid, events: &[Event]) -> Result<Vec<Event>, Error> {
+    fn keep(&self, gtid: &Gtid, rows: &Rows) -> Result<Rows, Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
-        self.rules.filter.apply(events).map_err(malformed)
+        rows.rewrite(|events| self.rules.filter.apply(events).map_err(malformed))
     }
 
     async fn take_rows(
         &mut self,
         t: Transaction,
-        events: Vec<Event>,
+        rows: Rows,
         budget: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
-        if events.is_empty() {
+        if rows.is_empty() {
             self.progress.filtered();
             self.pass(&t);
             return Ok(());
         }
-        let (events, behind) = self.weave(&t.gtid, events).await?;
-        if events.is_empty() {
-            // Its chunks bring it.
+        let (rows, Fitted { tables, behind, altered }) = self.fit(&t.gtid, rows).await?;
+        if rows.is_empty() {
+            // Its chunks bring it, or the target has emptied its tables since.
             self.pass(&t);
             return Ok(());
         }
-        let (events, tables) = self.fit(&t.gtid, events).await?;
         let covers = self.covers(&t);
         let mark = self.reached(&t);
         let (seen, time) = (self.follower.seen.clone(), self.follower.clock.time());
-        let rows = self.counter.count(&events);
-        let rows = rows.map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?;
+        let mut changed = count::Rows::default();
+        for batch in rows.batches() {
+            let counted = self.counter.count(&batch?, &mut changed);
+            counted.map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?;
+        }
         let Transaction { gtid, committed_at, order, .. } = t;
+        let (events, spilled) = match rows {
+            Rows::Memory(events) => (events, None),
+            Rows::File(spilled) => (Vec::new(), Some(spilled)),
+        };
+        let is_large = spilled.is_some();
+        if is_large {
+            // A group of its own: it is read batch by batch.
+            self.close_group();
+        }
         self.group.push(Member {
             gtid,
             events,
+            spilled,
             tables,
+            altered,
             covers,
             mark,
             seen,
             time,
             committed_at,
             order,
-            rows,
+            rows: changed,
             behind,
             _budget: budget,
         });
-        Ok(())
-    }
-
-    /// The events as the target's tables take them, and those tables.
-    async fn fit(
-        &mut self,
-        gtid: &Gtid,
-        mut events: Vec<Event>,
-    ) -> Result<(Vec<Event>, Vec<Arc<TargetTable>>), Error> {
-        let mut tables: Vec<Arc<TargetTable>> = Vec::new();
-        let mut remaps: HashMap<u64, (Arc<Remap>, Arc<TargetTable>)> = HashMap::new();
-        for event in &mut events {
-            let id = TableMap::id_of(event).unwrap_or(u64::MAX);
-            if event.kind() != EventKind::TableMap {
-                if let Some((remap, table)) = remaps.get(&id) {
-                    *event = self.catalog.remapped(remap, table, event, gtid).await?;
-                }
-                continue;
-            }
-            let Fit { target, remap } = self.catalog.fitting(event, gtid).await?;
-            remaps.remove(&id);
-            if let Some(remap) = remap {
-                *event = remap.map(event);
-                remaps.insert(id, (remap, target.clone()));
-            }
-            if !tables.iter().any(|known| Arc::ptr_eq(known, &target)) {
-                tables.push(target);
-            }
+        if is_large {
+            self.close_group();
         }
-        Ok((events, tables))
+        Ok(())
     }
 
     /// The GTIDs that are done with this transaction: its own, and those passed over before it.
@@ -363,7 +367,8 @@ impl Planner {
                 && TableMap::names_of(e).is_ok_and(|(database, _)| database != self.rules.meta_schema)
         };
         match &t.body {
-            Body::Rows(events) | Body::Prepared { rows: events, .. } => events.iter().any(is_foreign),
+            Body::Rows(Rows::File(_)) => true,
+            Body::Rows(rows) | Body::Prepared { rows, .. } => rows.head().iter().any(is_foreign),
             Body::Statement(_) | Body::CreateSelect { .. } => true,
         }
     }
@@ -376,15 +381,13 @@ impl Planner {
                     .is_ok_and(|name| name == (self.rules.meta_schema.as_str(), MARK_TABLE))
         };
         // A mark is a transaction of its own, so that a large one is not searched.
-        matches!(&t.body, Body::Rows(events) if events.first().is_some_and(is_mark))
+        matches!(&t.body, Body::Rows(rows) if rows.head().first().is_some_and(is_mark))
     }
 
     fn origin_of(&mut self, t: &Transaction) -> Result<String, Error> {
         let stamps = match &t.body {
-            Body::Rows(events) | Body::Prepared { rows: events, .. } => {
-                stamps(events, &self.rules.meta_schema)
-                    .map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?
-            }
+            Body::Rows(rows) | Body::Prepared { rows, .. } => stamps(rows.head(), &self.rules.meta_schema)
+                .map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?,
             Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
         };
         let uuid = t.gtid.uuid();

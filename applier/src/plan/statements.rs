@@ -7,7 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{DdlWork, Planner, Prepared, Work};
 use crate::Error;
-use crate::ddl::{self, ObjectName, Statement};
+use crate::ddl::{self, Change, Clause, ObjectName, Statement};
+use crate::rows::Rows;
 use crate::transaction::{Body, Transaction};
 
 impl Planner {
@@ -20,7 +21,7 @@ impl Planner {
         let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
         let query = Query::parse(event).map_err(malformed)?;
         let text = String::from_utf8_lossy(query.sql).into_owned();
-        match classify(&query) {
+        match ddl::classify_query(&query) {
             Statement::XaCommit | Statement::XaRollback => self.take_xa_end(t, &text, budget).await,
             Statement::Dml => Err(Error::NotApplicable {
                 gtid: t.gtid.to_string(),
@@ -40,15 +41,32 @@ impl Planner {
                     self.pass(&t);
                     Ok(())
                 }
-                Some(object) if !self.rules.ddl => {
-                    Err(Error::DdlOff { gtid: t.gtid.clone(), object, statement: text })
-                }
+                Some(object) if !self.rules.ddl => self.pass_over(&t, &query, object, text),
                 Some(_) => {
                     let event = event.clone();
-                    self.take_ddl(t, event, &[])
+                    self.take_ddl(t, event, &Rows::Memory(Vec::new()))
                 }
             },
         }
+    }
+
+    /// On a link that carries no DDL: a statement after which rows fit as before, or are found not to fit when the
+    /// first of them comes, is passed over with a note. One that changed rows unseen stops the link.
+    fn pass_over(
+        &mut self,
+        t: &Transaction,
+        query: &Query<'_>,
+        object: String,
+        text: String,
+    ) -> Result<(), Error> {
+        let changes = ddl::changes_of(query);
+        if changes.is_empty() || !changes.iter().all(leaves_rows) {
+            return Err(Error::DdlOff { gtid: t.gtid.clone(), object, statement: text });
+        }
+        tracing::warn!(gtid = %t.gtid, object, statement = text, "DDL passed over: ddl = false");
+        self.catalog.forget();
+        self.pass(t);
+        Ok(())
     }
 
     /// What in step a statement is on, if anything.
@@ -85,21 +103,15 @@ impl Planner {
         }
     }
 
-    pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: &[Event]) -> Result<(), Error> {
+    pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: &Rows) -> Result<(), Error> {
         if !rows.is_empty() || matches!(t.body, Body::CreateSelect { .. }) {
             let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
             let query = Query::parse(&event).map_err(malformed)?;
             let text = String::from_utf8_lossy(query.sql).into_owned();
-            match self.concerns(&classify(&query), &t.gtid, &text)? {
-                None => {
-                    self.progress.filtered();
-                    self.pass(&t);
-                    return Ok(());
-                }
-                Some(object) if !self.rules.ddl => {
-                    return Err(Error::DdlOff { gtid: t.gtid.clone(), object, statement: text });
-                }
-                Some(_) => {}
+            if self.concerns(&ddl::classify_query(&query), &t.gtid, &text)?.is_none() {
+                self.progress.filtered();
+                self.pass(&t);
+                return Ok(());
             }
         }
         let (event, rows) = (self.rename(&t.gtid, event)?, self.keep(&t.gtid, rows)?);
@@ -137,7 +149,7 @@ impl Planner {
         let (Some(sql), Some(database)) = (plain(query.sql), plain(query.database)) else {
             return Err(refused("it is in another character set than UTF-8".into()));
         };
-        match ddl::rename(&sql, &database, has_ansi_quotes(&query), names).map_err(refused)? {
+        match ddl::rename(&sql, &database, ddl::has_ansi_quotes(&query), names).map_err(refused)? {
             None => Ok(event),
             Some(new) if !is_utf8(&query) && !new.is_ascii() => {
                 Err(refused("a new name is in another character set than the statement".into()))
@@ -145,6 +157,24 @@ impl Planner {
             Some(new) => Query::rewritten(&event, names.database_there(&database).as_bytes(), new.as_bytes())
                 .map_err(malformed),
         }
+    }
+
+    /// `CREATE TABLE … SELECT` on a link that carries no DDL: the statement is passed over, its rows are rows.
+    pub(super) async fn take_rows_of_created(
+        &mut self,
+        t: Transaction,
+        create: &Event,
+        rows: &Rows,
+        budget: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
+        let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
+        let query = Query::parse(create).map_err(malformed)?;
+        let text = String::from_utf8_lossy(query.sql).into_owned();
+        if let Some(object) = self.concerns(&ddl::classify_query(&query), &t.gtid, &text)? {
+            tracing::warn!(gtid = %t.gtid, object, statement = text, "DDL passed over: ddl = false");
+        }
+        let rows = self.keep(&t.gtid, rows)?;
+        self.take_rows(t, rows, budget).await
     }
 
     /// `XA COMMIT` applies the prepared rows, `XA ROLLBACK` drops them; both GTIDs are done then.
@@ -184,7 +214,7 @@ impl Planner {
 /// Which XA transaction a statement ends, and whether it commits it; `None` for another statement.
 pub(crate) fn xa_end(query: &Query<'_>) -> Option<(String, bool)> {
     let text = String::from_utf8_lossy(query.sql);
-    matches!(classify(query), Statement::XaCommit | Statement::XaRollback).then(|| {
+    matches!(ddl::classify_query(query), Statement::XaCommit | Statement::XaRollback).then(|| {
         let (xid, commits) = xid_of(&text);
         (xid.to_owned(), commits)
     })
@@ -196,19 +226,21 @@ fn xid_of(text: &str) -> (&str, bool) {
     (words.next().unwrap_or_default().trim(), commits)
 }
 
+/// Are all rows there as before, and will the next row event tell what else is new? It carries every column's name and
+/// type.
+fn leaves_rows(change: &Change) -> bool {
+    match change {
+        Change::Creates(_) => true,
+        Change::Alters(_, clauses) => clauses.iter().all(|clause| match clause {
+            Clause::Harmless | Clause::Columns | Clause::DropsColumn(_) | Clause::RenamesColumn(..) => true,
+            Clause::ChangesRows | Clause::Partitions | Clause::Unknown => false,
+        }),
+        Change::Empties(_) | Change::Drops(_) | Change::DropsDatabase(_) | Change::Renames(..) => false,
+    }
+}
+
 fn display(name: &ObjectName) -> String {
     format!("{}.{}", name.database, name.name)
-}
-
-fn classify(query: &Query<'_>) -> Statement {
-    let ansi = has_ansi_quotes(query);
-    ddl::classify(&String::from_utf8_lossy(query.sql), &String::from_utf8_lossy(query.database), ansi)
-}
-
-fn has_ansi_quotes(query: &Query<'_>) -> bool {
-    /// `sql_mode` bit: double quotes stand around names.
-    const ANSI_QUOTES: u64 = 4;
-    query.settings().sql_mode.unwrap_or(0) & ANSI_QUOTES != 0
 }
 
 /// Is the statement's text UTF-8? By the collation of its session's client.

@@ -9,6 +9,7 @@ use crate::filter::Filter;
 use crate::group::Group;
 use crate::mark::Mark;
 use crate::origin::Owners;
+use crate::rows::Rows;
 use crate::transaction::Item;
 
 /// What the target is to do next.
@@ -32,7 +33,7 @@ pub(crate) struct DdlWork {
     pub(crate) gtid: Gtid,
     pub(crate) event: Event,
     /// The rows of `CREATE TABLE … SELECT`.
-    pub(crate) rows: Vec<Event>,
+    pub(crate) rows: Rows,
     pub(crate) covers: GtidSet,
     pub(crate) mark: Mark,
     pub(crate) committed_at: u64,

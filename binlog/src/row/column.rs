@@ -160,9 +160,10 @@ impl ColumnType {
         matches!(self, Self::Integer { .. } | Self::Float | Self::Double | Self::Decimal { .. } | Self::Year)
     }
 
-    /// Does the table map tell its character set among those of character columns?
+    /// Does the table map tell its character set among those of character columns? To the server a `VECTOR` is a
+    /// `VARBINARY` there.
     pub(super) fn is_character(self) -> bool {
-        matches!(self, Self::Char { .. } | Self::VarChar { .. } | Self::Blob { .. })
+        matches!(self, Self::Char { .. } | Self::VarChar { .. } | Self::Blob { .. } | Self::Vector { .. })
     }
 
     /// Is it an `ENUM` or a `SET`?

@@ -106,9 +106,14 @@ impl TableMap {
 }
 
 fn collations<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<u8> {
+    /// `binary`: what is told of a `VECTOR`.
+    const BINARY: u32 = 63;
     let mut out = Vec::new();
-    columns
-        .for_each(|c| put_length(&mut out, c.collation.and_then(|id| usize::try_from(id).ok()).unwrap_or(0)));
+    for column in columns {
+        let is_vector = matches!(column.kind, ColumnType::Vector { .. });
+        let id = column.collation.or(is_vector.then_some(BINARY)).unwrap_or(0);
+        put_length(&mut out, usize::try_from(id).unwrap_or(0));
+    }
     out
 }
 
@@ -286,7 +291,7 @@ fn put_length(out: &mut Vec<u8>, number: usize) {
     }
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }

@@ -180,6 +180,18 @@ impl<'a> RowsEvent<'a> {
         Ok(images)
     }
 
+    /// Which columns the images before and after have.
+    pub(super) fn present(&self) -> [Option<Vec<bool>>; 2] {
+        let columns = self.map.columns.len();
+        [self.before, self.after].map(|image| image.map(|p| (0..columns).map(|i| p.has(i)).collect()))
+    }
+
+    /// How many bytes stand behind the count of columns: which are present, and the rows.
+    pub(super) fn bytes_behind_columns(&self) -> usize {
+        let sets = [self.before, self.after].into_iter().flatten().map(|p| p.bits.len()).sum::<usize>();
+        sets + self.rows.len()
+    }
+
     /// Do all images have all columns?
     pub fn is_full(&self) -> bool {
         self.is_full_but(&[])

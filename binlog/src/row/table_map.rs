@@ -15,7 +15,11 @@
 use bytes::Buf;
 
 use super::column::{Column, ColumnType};
+use super::encode::put_bytes;
 use crate::event::{Event, EventError, EventKind, read_length_encoded};
+
+/// The kind of the field that has the columns' names.
+const COLUMN_NAMES: u8 = 4;
 
 /// A table map, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,36 @@ impl TableMap {
         Ok(Event::build(&event.header(), &body))
     }
 
+    /// The same table map with other names of its columns, where `called` gives one.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`] when the event is malformed.
+    pub fn with_columns_called(
+        event: &Event,
+        called: impl Fn(&str) -> Option<String>,
+    ) -> Result<Event, EventError> {
+        let bad = || event.malformed("its column metadata");
+        let (database, table) = Self::names_of(event)?;
+        let old = event.body();
+        let mut rest = &old[8 + 2 + database.len() + 2 + table.len()..];
+        read_columns(&mut rest).ok_or_else(bad)?;
+        let mut body = old[..old.len() - rest.len()].to_vec();
+        while rest.has_remaining() {
+            let kind = rest.get_u8();
+            let mut value = text(&mut rest).ok_or_else(bad)?;
+            let mut names = Vec::new();
+            while kind == COLUMN_NAMES && value.has_remaining() {
+                let name = text(&mut value).ok_or_else(bad)?;
+                let new = std::str::from_utf8(name).ok().and_then(&called);
+                put_bytes(&mut names, new.as_deref().map_or(name, str::as_bytes));
+            }
+            body.push(kind);
+            put_bytes(&mut body, if kind == COLUMN_NAMES { &names } else { value });
+        }
+        Ok(Event::build(&event.header(), &body))
+    }
+
     /// Reads a table map event.
     pub fn parse(event: &Event) -> Result<Self, EventError> {
         if event.kind() != EventKind::TableMap {
@@ -86,6 +120,9 @@ impl TableMap {
         while body.has_remaining() {
             map.read_field(&mut body).ok_or_else(|| event.malformed("its column metadata"))?;
         }
+        // It is among the character columns, and has no character set.
+        map.of_kind(|kind| matches!(kind, ColumnType::Vector { .. }))
+            .for_each(|column| column.collation = None);
         Ok(map)
     }
 
@@ -99,7 +136,7 @@ impl TableMap {
             1 => self.read_signs(value)?,
             2 => self.read_default_charset(value, ColumnType::is_character)?,
             3 => self.read_charsets(value, ColumnType::is_character)?,
-            4 => self.read_names(value)?,
+            COLUMN_NAMES => self.read_names(value)?,
             5 => self.read_members(value, |kind| matches!(kind, ColumnType::Set { .. }))?,
             6 => self.read_members(value, |kind| matches!(kind, ColumnType::Enum { .. }))?,
             7 => {

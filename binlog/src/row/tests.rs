@@ -122,6 +122,37 @@ fn values_at_the_ends_of_every_type_are_read_exactly() {
 }
 
 #[test]
+fn a_vector_before_a_text_leaves_the_text_its_character_set() {
+    let (map, _) = &row_events()[0];
+    let of = |name: &str| map.columns.iter().find(|c| c.name == name).unwrap().clone();
+    // As a server tells it: the character sets of v, then of cl and tt.
+    let columns = vec![of("v"), of("cl"), of("tt")];
+    let map = TableMap { columns, primary_key: Vec::new(), ..map.clone() };
+    let event = map.to_event(1);
+    let told = event.body().windows(4).any(|bytes| bytes[..3] == [3, 5, 63]);
+    assert!(told, "{:?}", event.body());
+    assert_eq!(TableMap::parse(&event).unwrap().columns, map.columns);
+}
+
+#[test]
+fn columns_called_otherwise_leave_the_rest_of_a_table_map_as_it_is() {
+    let (map, _) = &row_events()[0];
+    let event = map.to_event(1);
+    let called = |name: &str| match name {
+        "i1" => Some("a column with a longer name".to_owned()),
+        "vc" => Some(String::new()),
+        _ => None,
+    };
+    let other = TableMap::parse(&TableMap::with_columns_called(&event, called).unwrap()).unwrap();
+    let mut expected = TableMap::parse(&event).unwrap();
+    for column in &mut expected.columns {
+        column.name = called(&column.name).unwrap_or_else(|| column.name.clone());
+    }
+    assert_eq!(other, expected);
+    assert_ne!(other.columns, map.columns);
+}
+
+#[test]
 fn updates_have_both_images_deletes_the_first_and_partial_updates_a_diff() {
     let all = row_events();
     let kinds: Vec<EventKind> = all.iter().map(|(_, e)| e.kind()).collect();

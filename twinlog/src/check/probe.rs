@@ -22,7 +22,7 @@ use crate::failure::Failure;
 /// How long the row may take. A relay that is behind its source has that to catch up first.
 const WITHIN: Duration = Duration::from_secs(20);
 /// Only a canary's own payload is looked into: others may be large, and are not it.
-const LARGEST_PAYLOAD: u64 = 1 << 20;
+const LARGEST_EVENT: usize = 1 << 20;
 const ITEM: &str = "probe";
 
 /// Writes as the region's writer, and waits at its relay.
@@ -141,8 +141,8 @@ async fn find(stream: &mut EventStream, token: &str) -> Result<(), wire::Error> 
             (Some(EventKind::TransactionPayload), Some(format)) => {
                 let event = format.read_event(bytes).map_err(|e| malformed(&e))?;
                 // One that is too large to be the canary's, or is packed in an unknown way, is not it.
-                let inside = payload::open(&event, LARGEST_PAYLOAD).unwrap_or_default();
-                if inside.iter().any(|event| holds(event.bytes(), token)) {
+                let inside = payload::open(&event, LARGEST_EVENT).into_iter().flatten();
+                if inside.flatten().any(|event| holds(event.bytes(), token)) {
                     return Ok(());
                 }
             }

@@ -59,9 +59,11 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         server_id: link.server_id,
         objects: objects(file, link),
         ddl: link.ddl,
+        ddl_back: file.way_back(link).is_some_and(|back| back.ddl),
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
         group: group(file, link),
         workers: link.workers,
+        spill_dir: file.sync.state_dir.join("spill"),
         conflicts: conflict_rules(file, link),
         way_back: match file.way_back(link) {
             Some(back) => Some(applier::WayBack {

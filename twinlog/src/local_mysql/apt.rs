@@ -19,6 +19,7 @@ pub(super) const MYSQL: Wanted<'_> = Wanted {
     suite: Some("sid"),
     packages: &["mysql-server-core", "mysql-client-core"],
     not_needed: &["perl_", "perl-base_", "perl-modules-", "libperl"],
+    alone: false,
 };
 
 /// What is to be fetched.
@@ -32,6 +33,8 @@ pub(super) struct Wanted<'a> {
     pub(super) packages: &'a [&'a str],
     /// How the names of packages begin that come with them and are not unpacked.
     pub(super) not_needed: &'a [&'a str],
+    /// What they need does not come with them.
+    pub(super) alone: bool,
 }
 
 /// Keyrings of the archive, under the names Debian's releases give them.
@@ -60,7 +63,7 @@ pub(super) fn fetch(work: &Path, wanted: &Wanted<'_>, progress: &mut dyn FnMut(&
 pub fn debian_packages(name: &str, packages: &[&str], not_needed: &[&str]) -> Result<PathBuf> {
     let cache = Cache::open()?;
     let root = cache.folder(name);
-    let wanted = Wanted { what: name, suite: None, packages, not_needed };
+    let wanted = Wanted { what: name, suite: None, packages, not_needed, alone: false };
     cache.once(&root, &mut |message| tracing::info!("{message}"), |work, progress| {
         fetch(work, &wanted, progress)
     })?;
@@ -88,11 +91,13 @@ impl Apt {
         progress(&format!("asking the Debian archive for {}", wanted.what));
         run(self.apt_get().arg("update"))?;
         progress(&format!("downloading {} from the Debian archive", wanted.what));
-        run(self
-            .apt_get()
-            .args(["--download-only", "--yes", "--no-install-recommends", "install"])
-            .args(wanted.packages))?;
-        Ok(())
+        let mut command = self.apt_get();
+        if wanted.alone {
+            command.current_dir(self.work.join("cache/archives")).arg("download");
+        } else {
+            command.args(["--download-only", "--yes", "--no-install-recommends", "install"]);
+        }
+        run(command.args(wanted.packages)).map(drop)
     }
 
     fn unpack(&self, wanted: &Wanted<'_>, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {

@@ -76,6 +76,17 @@ fn cached(progress: &mut dyn FnMut(&str)) -> Result<Installation> {
     unpacked(&root)
 }
 
+/// A further Debian package of the same suite, unpacked in the cache without what it needs; fetched when it is not
+/// there. For tests: MySQL's own test programs.
+pub fn locate_or_fetch_package(name: &str) -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    let root = cache.folder(&format!("package-{name}"));
+    let wanted = apt::Wanted { what: name, packages: &[name], not_needed: &[], alone: true, ..apt::MYSQL };
+    let mut progress = |message: &str| tracing::info!("{message}");
+    cache.once(&root, &mut progress, |work, progress| apt::fetch(work, &wanted, progress))?;
+    Ok(root)
+}
+
 fn installed(path: &Path) -> Result<Installation> {
     probe(Kind::Installed(path.to_path_buf()))
 }
@@ -147,6 +158,18 @@ impl Installation {
         match &self.kind {
             Kind::Installed(mysqld) => plain(&client_beside(mysqld, name)),
             Kind::Unpacked(unpacked) => unpacked.program(&format!("usr/bin/{name}")),
+        }
+    }
+
+    /// A program of elsewhere that needs the server's libraries, reading no configuration file.
+    pub fn foreign(&self, path: &Path) -> Command {
+        match &self.kind {
+            Kind::Installed(_) => plain(path),
+            Kind::Unpacked(unpacked) => {
+                let mut command = Command::new(&unpacked.loader);
+                command.arg("--library-path").arg(&unpacked.library_path).arg(path).arg("--no-defaults");
+                command
+            }
         }
     }
 

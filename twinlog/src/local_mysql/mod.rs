@@ -25,7 +25,7 @@ mod workdir;
 
 pub use apt::debian_packages;
 pub use error::Error;
-pub use installation::{Installation, locate_or_fetch, locate_or_fetch_with};
+pub use installation::{Installation, locate_or_fetch, locate_or_fetch_package, locate_or_fetch_with};
 pub use server::{Server, ServerOptions, free_port};
 
 /// The result of this module's functions.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::values::row;
 
 /// A compressed transaction is unpacked up to this size; a larger one is only named.
-const LARGEST_PAYLOAD: u64 = 1 << 30;
+const LARGEST_EVENT: usize = 1 << 30;
 
 /// An event, described. What does not apply is absent.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -84,11 +84,14 @@ impl Describer {
         if event.kind() != EventKind::TransactionPayload {
             return all;
         }
-        match payload::open(event, LARGEST_PAYLOAD) {
-            Ok(inside) => {
-                all.extend(inside.iter().map(|e| Described { compressed: true, ..self.one(e) }));
-            }
-            Err(e) => all[0].problem = Some(e.to_string()),
+        let inside = payload::open(event, LARGEST_EVENT).and_then(|mut inside| {
+            inside.try_for_each(|e| {
+                all.push(Described { compressed: true, ..self.one(&e?) });
+                Ok(())
+            })
+        });
+        if let Err(e) = inside {
+            all[0].problem = Some(e.to_string());
         }
         all
     }
