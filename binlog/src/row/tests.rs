@@ -129,7 +129,7 @@ fn a_vector_before_a_text_leaves_the_text_its_character_set() {
     let columns = vec![of("v"), of("cl"), of("tt")];
     let map = TableMap { columns, primary_key: Vec::new(), ..map.clone() };
     let event = map.to_event(1);
-    let told = event.body().windows(4).any(|bytes| bytes[..3] == [3, 5, 63]);
+    let told = event.body().windows(4).any(|bytes| bytes[..3] == [3, 7, 63]);
     assert!(told, "{:?}", event.body());
     assert_eq!(TableMap::parse(&event).unwrap().columns, map.columns);
 }
