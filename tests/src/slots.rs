@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Three: a pair waits more than half of its time for disks and deadlines, so two leave half of two cores idle.
-const SLOTS: usize = 3;
+/// Two: one pair waits much of its time, three would make each other miss deadlines on two cores.
+const SLOTS: usize = 2;
 
 /// The right to run servers; given back when dropped.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Waits until fewer than [`SLOTS`] others run.
+/// Waits until fewer than two others run.
 pub async fn take_slot() -> Slot {
     static SEMAPHORE: OnceLock<Arc<Semaphore>> = OnceLock::new();
     let semaphore = SEMAPHORE.get_or_init(|| Arc::new(Semaphore::new(SLOTS)));
