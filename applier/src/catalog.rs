@@ -165,9 +165,7 @@ impl Catalog {
 
     /// What the target has executed by now, or is about to.
     pub(crate) async fn executed(&mut self) -> Result<GtidSet, Error> {
-        let failed = Error::target("asking what it has executed");
-        let rows = self.connection.query_rows(owned::QUESTION).await.map_err(&failed)?;
-        owned::read_rows(&rows).ok_or_else(|| failed(wire::Error::Invalid { what: "not a GTID set".into() }))
+        owned::ask(&mut self.connection).await.map_err(Error::target("asking what it has executed"))
     }
 
     /// Forgets what it knows: a DDL was run.

@@ -53,44 +53,82 @@ impl Filter {
     /// its last event. Row operations that do not cross are left out.
     pub(crate) fn apply(&self, events: &[Event]) -> Result<Vec<Event>, EventError> {
         let names = &self.objects.names;
-        let mut kept: Vec<Event> = Vec::with_capacity(events.len());
+        let mut sieve = Sieve::with_capacity(events.len());
         let mut tables = HashMap::new();
-        // Where the last row event kept of the current statement is.
-        let mut last_rows = None;
-        let mut left_out = false;
         for event in events {
             let id = TableMap::id_of(event).unwrap_or(u64::MAX);
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event)?;
                 if self.keeps(database, table) {
                     tables.insert(id, self.objects.operations_of(database, table));
-                    kept.push(if names.is_empty() { event.clone() } else { names.rename_map(event)? });
+                    sieve.keep_map(if names.is_empty() { event.clone() } else { names.rename_map(event)? });
                 } else {
                     tables.remove(&id);
-                    left_out = true;
+                    sieve.leave_out();
                 }
                 continue;
             }
             if tables.get(&id).is_some_and(|operations| operations.has(event.kind())) {
-                last_rows = Some(kept.len());
-                kept.push(event.clone());
+                sieve.keep_rows(event);
             } else {
-                left_out = true;
+                sieve.leave_out();
             }
-            if RowsEvent::flags_of(event).unwrap_or(0) & STATEMENT_END != 0 {
-                end_statement(&mut kept, last_rows.take());
+            if sieve.ends_statement(event) {
                 tables.clear();
             }
         }
-        if left_out {
-            drop_unused_maps(&mut kept);
+        Ok(sieve.finish())
+    }
+}
+
+/// Some of a transaction's events: each statement is still ended by its last row event, and no table map is without rows.
+pub(crate) struct Sieve {
+    kept: Vec<Event>,
+    /// Where the last row event kept of the current statement is.
+    last_rows: Option<usize>,
+    has_left_out: bool,
+}
+
+impl Sieve {
+    /// For so many events.
+    pub(crate) fn with_capacity(events: usize) -> Self {
+        Self { kept: Vec::with_capacity(events), last_rows: None, has_left_out: false }
+    }
+
+    pub(crate) fn keep_map(&mut self, map: Event) {
+        self.kept.push(map);
+    }
+
+    pub(crate) fn keep_rows(&mut self, rows: &Event) {
+        self.last_rows = Some(self.kept.len());
+        self.kept.push(rows.clone());
+    }
+
+    /// A table map or row event is not kept.
+    pub(crate) fn leave_out(&mut self) {
+        self.has_left_out = true;
+    }
+
+    /// Ends the statement that this row event, kept or not, ends; does it? Table ids mean nothing behind that.
+    pub(crate) fn ends_statement(&mut self, rows: &Event) -> bool {
+        let ends = RowsEvent::flags_of(rows).unwrap_or(0) & STATEMENT_END != 0;
+        if ends {
+            end_statement(&mut self.kept, self.last_rows.take());
         }
-        Ok(kept)
+        ends
+    }
+
+    /// What was kept.
+    pub(crate) fn finish(mut self) -> Vec<Event> {
+        if self.has_left_out {
+            drop_unused_maps(&mut self.kept);
+        }
+        self.kept
     }
 }
 
 /// Marks the last row event of a statement as its end, when the one that was marked is left out.
-pub(crate) fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
+fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
     let Some(last) = last_rows.and_then(|i| kept.get_mut(i)) else { return };
     if RowsEvent::flags_of(last).unwrap_or(0) & STATEMENT_END == 0 {
         *last = RowsEvent::ending_statement(last);
@@ -98,7 +136,7 @@ pub(crate) fn end_statement(kept: &mut [Event], last_rows: Option<usize>) {
 }
 
 /// A table map whose row events are all left out would only take locks: drop trailing ones of each statement.
-pub(crate) fn drop_unused_maps(kept: &mut Vec<Event>) {
+fn drop_unused_maps(kept: &mut Vec<Event>) {
     let mut used = HashSet::new();
     let mut keep = vec![true; kept.len()];
     for (i, event) in kept.iter().enumerate().rev() {

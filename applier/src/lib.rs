@@ -20,6 +20,7 @@ mod count;
 mod ddl;
 mod definition;
 mod error;
+mod executed;
 mod filter;
 mod group;
 mod lanes;

@@ -26,6 +26,7 @@ use crate::conflict::rules::HybridClock;
 use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
 use crate::copy::{self, Copy, Doubts};
+use crate::executed::executed;
 use crate::filter::Filter;
 use crate::lanes;
 use crate::life::Life;
@@ -335,11 +336,7 @@ impl Link {
     }
 
     async fn executed_in_target(&self, connection: &mut wire::Connection) -> Result<GtidSet, Error> {
-        let failed = Error::target("asking what it has executed");
-        let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
-        let text = rows.single_text().map_err(&failed)?;
-        let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
-        text.parse().map_err(malformed)
+        executed(connection).await.map_err(Error::target("asking what it has executed"))
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) mod key;
 mod local_row;
 pub(crate) mod owned;
 pub(crate) mod pair;
-mod readable;
+pub(crate) mod readable;
 pub(crate) mod record;
 mod redo;
 mod row;

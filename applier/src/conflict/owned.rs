@@ -4,26 +4,34 @@
 //! owned and what is executed, asked for in this order under the lock, holds every earlier writer of the row.
 
 use binlog::GtidSet;
-use wire::{Answer, ResultSet};
+use wire::{Answer, Connection, ResultSet};
 
 /// Asks for both, in this order: a GTID that moves between the two questions is in the second.
 pub(crate) const QUESTION: &str = "SELECT @@GLOBAL.gtid_owned AS owned, @@GLOBAL.gtid_executed AS executed";
 
+/// The union of both, as a server says now.
+pub(crate) async fn ask(connection: &mut Connection) -> Result<GtidSet, wire::Error> {
+    let (owned, mut all) = ask_both(connection).await?;
+    all.union_with(&owned);
+    Ok(all)
+}
+
+/// What is owned, and what is executed, as a server says now.
+pub(crate) async fn ask_both(connection: &mut Connection) -> Result<(GtidSet, GtidSet), wire::Error> {
+    let rows = connection.query_rows(QUESTION).await?;
+    read_both(&rows).ok_or_else(|| wire::Error::Invalid { what: "not a GTID set".into() })
+}
+
 /// The union of both; `None` if the answer is not one to [`QUESTION`].
 pub(crate) fn read(answer: &Answer) -> Option<GtidSet> {
     let Answer::Rows(rows) = answer else { return None };
-    read_rows(rows)
-}
-
-/// The same, from its rows.
-pub(crate) fn read_rows(rows: &ResultSet) -> Option<GtidSet> {
     let (owned, mut all) = read_both(rows)?;
     all.union_with(&owned);
     Some(all)
 }
 
 /// What is owned, and what is executed.
-pub(crate) fn read_both(rows: &ResultSet) -> Option<(GtidSet, GtidSet)> {
+fn read_both(rows: &ResultSet) -> Option<(GtidSet, GtidSet)> {
     let row = rows.first()?;
     Some((owned(&row.text("owned").ok()?)?, row.text("executed").ok()?.parse().ok()?))
 }

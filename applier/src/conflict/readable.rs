@@ -97,7 +97,7 @@ fn members(column: &Column, number: u64) -> Option<Json> {
 }
 
 /// As a session in UTC shows it.
-fn timestamp(column: &Column, seconds: u32, micros: u32) -> String {
+pub(crate) fn timestamp(column: &Column, seconds: u32, micros: u32) -> String {
     let digits = match column.kind {
         ColumnType::Timestamp { fraction } => usize::from(fraction),
         _ => 0,

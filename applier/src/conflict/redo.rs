@@ -390,11 +390,9 @@ impl Applier {
         if self.window.is_none() {
             return Ok(());
         }
-        let failed = Error::target("asking what it has executed");
-        let rows =
-            self.connection.query_rows(owned::QUESTION).await.map_err(&failed).map_err(Failure::Fatal)?;
-        let none = || failed(wire::Error::Invalid { what: "not a GTID set".into() });
-        let executed = owned::read_rows(&rows).ok_or_else(none).map_err(Failure::Fatal)?;
+        let executed = owned::ask(&mut self.connection).await;
+        let executed =
+            executed.map_err(Error::target("asking what it has executed")).map_err(Failure::Fatal)?;
         self.reach(&executed).await
     }
 

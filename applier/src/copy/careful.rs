@@ -271,10 +271,9 @@ impl Hand {
     /// Brings the conflict window, and with it the keys in doubt, up to what the target has executed.
     pub(super) async fn reach(&mut self) -> Result<(), Failure> {
         let Some(two_way) = self.shared.two_way.clone() else { return Ok(()) };
-        let failed = Error::target("asking what it has executed");
-        let rows = self.target.query_rows(owned::QUESTION).await.map_err(|e| Failure::Fatal(failed(e)))?;
-        let none = || Failure::Fatal(failed(wire::Error::Invalid { what: "not a GTID set".into() }));
-        let executed = owned::read_rows(&rows).ok_or_else(none)?;
+        let executed = owned::ask(&mut self.target).await;
+        let executed =
+            executed.map_err(Error::target("asking what it has executed")).map_err(Failure::Fatal)?;
         let needed: GtidSet =
             executed.restricted_to(|uuid| two_way.owners.of(uuid) == Some(self.shared.to.as_str()));
         if two_way.window.reaches(&needed, super::two_way::WITH_LOCKS).await {

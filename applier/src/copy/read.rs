@@ -9,6 +9,7 @@ use wire::Connection;
 use super::table::SourceTable;
 use super::value;
 use crate::conflict::owned;
+use crate::executed::executed;
 use crate::{Error, sql};
 
 /// Between two looks at transactions that are about to commit.
@@ -107,7 +108,7 @@ async fn rows_of(
 /// when it is committed: a read too early would lack what the stream has passed already.
 async fn executed_with(source: &mut Connection, passed: &GtidSet) -> Result<GtidSet, Error> {
     loop {
-        let executed = executed(source).await?;
+        let executed = executed(source).await.map_err(Error::source("asking what it has executed"))?;
         if executed.contains_all(passed) {
             return Ok(executed);
         }
@@ -115,23 +116,14 @@ async fn executed_with(source: &mut Connection, passed: &GtidSet) -> Result<Gtid
     }
 }
 
-async fn executed(source: &mut Connection) -> Result<GtidSet, Error> {
-    let failed = Error::source("asking what it has executed");
-    let rows = source.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
-    let text = rows.single_text().map_err(&failed)?;
-    text.parse().map_err(|_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") }))
-}
-
 /// All that a read before this may have seen. A GTID that is owned may yet be given up, and would then never come: so
 /// each is watched until it is executed, or gone.
 async fn seen_at_most(source: &mut Connection) -> Result<GtidSet, Error> {
-    let failed = Error::source("asking what it has executed");
-    let malformed = || failed(wire::Error::Invalid { what: "not a GTID set".into() });
     let mut open: Option<GtidSet> = None;
     let mut high = GtidSet::new();
     loop {
-        let answer = source.query_rows(owned::QUESTION).await.map_err(&failed)?;
-        let (owned, executed) = owned::read_both(&answer).ok_or_else(malformed)?;
+        let both = owned::ask_both(source).await;
+        let (owned, executed) = both.map_err(Error::source("asking what it has executed"))?;
         let watched = match open {
             None => {
                 high = executed.clone();

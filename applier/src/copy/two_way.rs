@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::conflict::key::TableKeys;
 use crate::conflict::shared::SharedWindow;
 use crate::conflict::weights::Weights;
+use crate::executed::executed;
 use crate::origin::{LinkKey, Owners};
 use crate::progress::Progress;
 use crate::verify::key::Range;
@@ -323,11 +324,8 @@ impl Settling {
 
     /// Waits until the window has all that the target has executed, and all chunks: then it knows every key in doubt.
     async fn bring_up(&mut self) -> Result<(), Error> {
-        let failed = Error::target("asking what it has executed");
-        let rows = self.target.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
-        let text = rows.single_text().map_err(&failed)?;
-        let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
-        let executed: GtidSet = text.parse().map_err(malformed)?;
+        let executed = executed(&mut self.target).await;
+        let executed = executed.map_err(Error::target("asking what it has executed"))?;
         let TwoWay { owners, window, doubts, .. } = &self.two_way;
         let needed = executed.restricted_to(|uuid| owners.of(uuid) == Some(self.to.as_str()));
         while !(window.reaches(&needed, LOOK).await && doubts.have_all_arrived()) {

@@ -9,6 +9,7 @@ use binlog::row::{Column, ColumnType, Value, put_value};
 use bytes::Bytes;
 
 use super::json;
+use crate::conflict::readable;
 
 /// The collation of bytes that are no text.
 const BINARY: u32 = 63;
@@ -78,7 +79,7 @@ pub(crate) fn text_of(column: &Column, value: &Value<'_>) -> Option<Bytes> {
         Value::Float(n) => f64::from(*n).to_string().into(),
         Value::Double(n) => n.to_string().into(),
         Value::Text(text) => text.clone().into(),
-        Value::Timestamp(seconds, micros) => timestamp_text(column, *seconds, *micros).into(),
+        Value::Timestamp(seconds, micros) => readable::timestamp(column, *seconds, *micros).into(),
         Value::Bytes(bytes) => match column.kind {
             ColumnType::Bit { .. } => {
                 bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte)).to_string().into()
@@ -92,20 +93,6 @@ pub(crate) fn text_of(column: &Column, value: &Value<'_>) -> Option<Bytes> {
             _ => Bytes::copy_from_slice(bytes),
         },
     })
-}
-
-fn timestamp_text(column: &Column, seconds: u32, micros: u32) -> String {
-    let digits = match column.kind {
-        ColumnType::Timestamp { fraction } => usize::from(fraction),
-        _ => 0,
-    };
-    let fraction = if digits == 0 { String::new() } else { format!(".{micros:06}")[..=digits].to_owned() };
-    if seconds == 0 && micros == 0 {
-        return format!("0000-00-00 00:00:00{fraction}");
-    }
-    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.into());
-    let text = humantime::format_rfc3339_seconds(at).to_string();
-    format!("{}{fraction}", text.trim_end_matches('Z').replace('T', " "))
 }
 
 /// `2026-11-25 14:00:00.5` in UTC. The zero timestamp is no time, and second 0.

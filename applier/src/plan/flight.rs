@@ -7,14 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog::row::{RowsEvent, STATEMENT_END, TableMap};
+use binlog::row::TableMap;
 use binlog::{Event, EventKind, Gtid};
 
 use super::Planner;
 use crate::Error;
 use crate::conflict::shared::SharedWindow;
 use crate::ddl::{Alteration, Fate, Place, fate};
-use crate::filter::{drop_unused_maps, end_statement};
+use crate::filter::Sieve;
 use crate::rows::Rows;
 
 /// How long the window is waited for, before the round begins anew.
@@ -106,11 +106,9 @@ impl Planner {
 /// Brings events behind these statements: renames their tables and columns, leaves out rows that are void.
 pub(super) fn bring(gtid: &Gtid, events: &[Event], unseen: &[Arc<Alteration>]) -> Result<Vec<Event>, Error> {
     let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
-    let mut kept: Vec<Event> = Vec::with_capacity(events.len());
+    let mut sieve = Sieve::with_capacity(events.len());
     let mut tables = HashSet::new();
     let mut void: HashMap<u64, (String, Arc<Alteration>)> = HashMap::new();
-    let mut last_rows = None;
-    let mut left_out = false;
     for event in events {
         let id = TableMap::id_of(event).unwrap_or(u64::MAX);
         if event.kind() == EventKind::TableMap {
@@ -118,11 +116,11 @@ pub(super) fn bring(gtid: &Gtid, events: &[Event], unseen: &[Arc<Alteration>]) -
             match fate(database, table, unseen) {
                 Fate::Here(place) => {
                     tables.insert(id);
-                    kept.push(moved(event, &place).map_err(malformed)?);
+                    sieve.keep_map(moved(event, &place).map_err(malformed)?);
                 }
                 Fate::Void(by) => {
                     tables.remove(&id);
-                    left_out = true;
+                    sieve.leave_out();
                     void.insert(id, (format!("{database}.{table}"), by));
                 }
                 Fate::Unclear(by) => return Err(unclear(gtid, &format!("{database}.{table}"), &by)),
@@ -130,23 +128,18 @@ pub(super) fn bring(gtid: &Gtid, events: &[Event], unseen: &[Arc<Alteration>]) -
             continue;
         }
         if tables.contains(&id) {
-            last_rows = Some(kept.len());
-            kept.push(event.clone());
+            sieve.keep_rows(event);
         } else if let Some((table, by)) = void.remove(&id) {
             tracing::warn!(
                 gtid = %gtid, table, by = %by.gtid, statement = by.statement,
                 "rows in flight are left out: the target has emptied or dropped their table, and so will their region"
             );
         }
-        if RowsEvent::flags_of(event).unwrap_or(0) & STATEMENT_END != 0 {
-            end_statement(&mut kept, last_rows.take());
+        if sieve.ends_statement(event) {
             tables.clear();
         }
     }
-    if left_out {
-        drop_unused_maps(&mut kept);
-    }
-    Ok(kept)
+    Ok(sieve.finish())
 }
 
 /// Names the statements that a row has not seen and that its table does not fit since.

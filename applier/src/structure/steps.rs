@@ -6,6 +6,7 @@ use wire::Connection;
 use super::link_uuid;
 use super::plan::Making;
 use super::read::Session;
+use crate::executed::executed;
 use crate::origin::LinkKey;
 use crate::{Error, sql};
 
@@ -179,11 +180,7 @@ pub(super) async fn note_made(
 /// The first number of the link's uuid that the target has not executed, nor any before it: a link that was reset or
 /// deleted counts on.
 async fn next_number(connection: &mut Connection, link: &LinkKey) -> Result<u64, Error> {
-    let failed = Error::target("asking what it has executed");
-    let rows = connection.query_rows("SELECT @@GLOBAL.gtid_executed").await.map_err(&failed)?;
-    let text = rows.single_text().map_err(&failed)?;
-    let malformed = |_| failed(wire::Error::Invalid { what: format!("{text:?} is no GTID set") });
-    let executed: GtidSet = text.parse().map_err(malformed)?;
+    let executed = executed(connection).await.map_err(Error::target("asking what it has executed"))?;
     let uuid = link_uuid(link);
     let own = executed.restricted_to(|found| found == uuid);
     let ends = own.sequences().flat_map(|(_, numbers)| numbers.runs().iter().map(|(_, end)| *end));
