@@ -292,12 +292,17 @@ impl Applier {
     async fn known_collisions(&mut self, group: &Group) -> Result<Vec<usize>, Failure> {
         let mut known = self.collisions(group).await?;
         if !self.open.is_empty() {
-            let waits = |m: &Member| self.open.contains(&m.gtid);
+            let waits = |m: &Member| self.is_open(&m.gtid);
             known.extend(group.members().iter().enumerate().filter(|(_, m)| waits(m)).map(|(i, _)| i));
             known.sort_unstable();
             known.dedup();
         }
         Ok(known)
+    }
+
+    /// Does a transaction wait for a person, or has it an answer?
+    pub(crate) fn is_open(&self, gtid: &Gtid) -> bool {
+        self.open.contains(gtid)
     }
 
     /// Applies the members that collide row by row, and those between them as groups.

@@ -31,9 +31,10 @@ async fn a_link_cut_twenty_times_in_mid_transaction_loses_and_doubles_nothing() 
         tokio::time::sleep(Duration::from_millis(random.random_range(0..1500))).await;
         pair.link(link).mend();
     }
-    pair.wait_running().await;
+    // The writers write as fast as their region lets them: a link that was cut off that often is behind them.
     let committed = workload.stop().await;
     pair.wait_in_step(IN_STEP).await;
+    pair.wait_running().await;
     committed.assert_in_both(&pair).await;
     pair.assert_alive();
 }

@@ -91,7 +91,8 @@ impl Applier {
     pub(crate) async fn wait_for_window(&mut self, needed: &GtidSet) -> Result<(), Error> {
         let Some(window) = self.window.clone() else { return Ok(()) };
         let to = &self.link.to;
-        self.progress.waits_for(Some(format!("waiting for relay {to}: the conflict window lacks {needed}")));
+        let lacks = needed.minus(&window.followed());
+        self.progress.waits_for(Some(format!("waiting for relay {to}: the conflict window lacks {lacks}")));
         while !window.reaches(needed, WITHOUT_LOCKS).await {
             if self.stop.is_cancelled() {
                 return Err(Error::Stopped);

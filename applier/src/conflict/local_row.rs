@@ -1,34 +1,23 @@
-//! The target's row of a key, read and locked.
+//! The target's row of a key, in SQL.
 
 use binlog::row::{Column, ColumnType, Image, TableMap, Value};
-use serde_json::Value as Json;
-use wire::{Connection, ServerError};
 
 use super::readable;
 use crate::catalog::TargetTable;
 use crate::collations::Collations;
-use crate::{Error, sql};
+use crate::sql;
 
-/// Reads the row with the key of `image`, and locks it; where there is none, locks the gap, so that nobody inserts it
-/// meanwhile (the transaction runs REPEATABLE READ). The inner error is the server's own.
-pub(super) async fn lock(
-    connection: &mut Connection,
+/// The question for the row with the key of `image`, which locks it; `None` where rows have no name.
+pub(super) fn question(
     collations: &Collations,
     table: &TargetTable,
     map: &TableMap,
     image: &Image<'_>,
-) -> Result<Result<Option<Json>, ServerError>, Error> {
-    let Some(condition) = condition(collations, table, map, image) else { return Ok(Ok(None)) };
-    let query = format!(
-        "SELECT {} FROM {} WHERE {condition} FOR UPDATE",
-        readable::selected(map),
-        sql::table(&table.database, &table.table)
-    );
-    match connection.query_rows(query).await {
-        Ok(rows) => Ok(Ok(rows.first().map(|row| readable::local(map, row)))),
-        Err(wire::Error::Server(error)) => Ok(Err(error)),
-        Err(error) => Err(Error::target("locking a row")(error)),
-    }
+) -> Option<Vec<u8>> {
+    let condition = condition(collations, table, map, image)?;
+    let table = sql::table(&table.database, &table.table);
+    let selected = readable::selected(map);
+    Some(format!("SELECT {selected} FROM {table} WHERE {condition} FOR UPDATE").into_bytes())
 }
 
 /// The condition that finds the row; `None` where rows have no name.

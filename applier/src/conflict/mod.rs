@@ -19,11 +19,13 @@
 mod admin;
 mod block;
 mod check;
+mod explain;
 mod flip;
 pub(crate) mod follow;
 mod follow_doubts;
 pub(crate) mod key;
 mod local_row;
+mod locked;
 pub(crate) mod owned;
 pub(crate) mod pair;
 pub(crate) mod readable;

@@ -10,44 +10,54 @@ use std::time::{Duration, Instant};
 
 use binlog::GtidSet;
 use binlog::row::RowsEvent;
-use serde_json::Value as Json;
 use wire::{Answer, ServerError};
 
-use super::check::altered_since;
 use super::key::{ChangeKeys, Key};
+use super::locked::{Found, Locked};
 use super::record::{self, Conflict, Open};
 use super::row::{Operation, Row};
 use super::rules::{Effective, Kind, Winner, decide};
-use super::{local_row, owned, readable};
+use crate::Error;
 use crate::apply::{ATTEMPTS, Applier, Failure};
 use crate::copy::{LoadTable, Named, doubt_number, passes_over};
 use crate::group::Member;
-use crate::{Error, target};
+
+/// Bytes of notes that go with the commit in one packet; more are sent one by one.
+const TOGETHER: usize = 1 << 20;
 
 /// A transaction done again.
 pub(super) struct Redo<'m> {
     pub(super) member: &'m Member,
     pub(super) rows: Vec<Row>,
     /// The keys of each, folded.
-    keys: Vec<ChangeKeys<Key>>,
+    pub(super) keys: Vec<ChangeKeys<Key>>,
     /// Rows to lock before anything is applied, by position.
     in_question: BTreeSet<usize>,
     /// What a person was asked, and maybe answered.
-    open: Vec<Open>,
+    pub(super) open: Vec<Open>,
     /// What was decided in this attempt.
     decided: Vec<Conflict>,
     /// Notes of keys that this attempt puts in doubt.
     doubts: Vec<String>,
     /// Rows that were locked and looked up only when they turned out to collide.
     looked_up: BTreeSet<usize>,
+    /// How rows stood when they were locked.
+    pub(super) locked: Locked,
+}
+
+impl Redo<'_> {
+    /// Is a row locked, and the window read as far as that?
+    pub(super) fn is_known(&self, i: usize) -> bool {
+        self.in_question.contains(&i) || self.looked_up.contains(&i)
+    }
 }
 
 /// Who wrote a row unseen.
-struct Writers {
-    times: Vec<Effective>,
-    gtids: GtidSet,
+pub(super) struct Writers {
+    pub(super) times: Vec<Effective>,
+    pub(super) gtids: GtidSet,
     /// Only another row's unique key was written.
-    other_row: bool,
+    pub(super) other_row: bool,
 }
 
 impl Applier {
@@ -56,9 +66,7 @@ impl Applier {
         let splits_moves = self.pair_copies().await;
         let rows =
             Row::all_of(member, splits_moves, |table| self.conflicts.of(&table.database, &table.table))?;
-        let link = self.link.clone();
-        let open = record::open(&mut self.connection, &self.schema, &link, Some(&member.gtid)).await?;
-        let open: Vec<Open> = open.into_iter().map(|(_, open)| open).collect();
+        let open = self.open_conflicts(member).await?;
         let lacking = self.weights.lacking(rows.iter().flat_map(|row| row.keys.all()));
         self.weights.learn(&mut self.connection, lacking).await?;
         let keys = rows.iter().map(|row| row.keys.map(|key| self.weights.key(key))).collect();
@@ -71,15 +79,23 @@ impl Applier {
             decided: Vec::new(),
             doubts: Vec::new(),
             looked_up: BTreeSet::new(),
+            locked: Locked::default(),
         };
         if redo.open.iter().any(|open| open.resolution.as_deref() == Some("skip")) {
             redo.rows.clear();
+        }
+        // Most are known before the first attempt: they are locked together.
+        match self.in_question(&redo, 0..redo.rows.len()) {
+            Ok(known) => redo.in_question.extend(known),
+            Err(Failure::Fatal(error)) => return Err(error),
+            Err(_) => {}
         }
         let mut locked_out = 0;
         loop {
             redo.decided.clear();
             redo.doubts.clear();
             redo.looked_up.clear();
+            redo.locked.clear();
             match self.redo_once(&mut redo).await {
                 Ok(()) => return Ok(()),
                 Err(Failure::Collides(more)) => redo.in_question.extend(more),
@@ -108,33 +124,16 @@ impl Applier {
         // Rows that are missing are locked by their gaps.
         self.step(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         self.run_fenced(&[b"BEGIN", fence.as_bytes()]).await?;
-        for i in redo.in_question.clone() {
-            self.lock(redo, i).await?;
-        }
         if !redo.in_question.is_empty() {
-            self.reach_now().await?;
+            let rows: Vec<usize> = redo.in_question.iter().copied().collect();
+            self.lock_all(redo, &rows).await?;
         }
         for i in 0..redo.rows.len() {
             self.redo_row(redo, i).await?;
         }
         self.check_definitions_now(&redo.member.tables).await?;
         self.look_again(redo).await?;
-        let schema = self.schema.clone();
-        for conflict in &redo.decided {
-            let answered = redo.open.iter().any(|open| open.is(conflict));
-            if !answered {
-                self.step(conflict.insert(&schema, &self.link.clone()).as_bytes()).await?;
-            }
-        }
-        for open in &redo.open {
-            self.step(open.close(&schema).as_bytes()).await?;
-        }
-        for note in std::mem::take(&mut redo.doubts) {
-            self.step(note.as_bytes()).await?;
-        }
-        let began = Instant::now();
-        self.step(b"COMMIT").await?;
-        let took = began.elapsed();
+        let took = self.commit_redone(redo).await?;
         let applied = redo.rows.len() - redo.decided.iter().filter(|c| c.winner == Winner::Target).count();
         self.note_conflicts(&redo.decided);
         let at = redo.member.committed_at;
@@ -143,6 +142,35 @@ impl Applier {
         let lost = redo.decided.iter().filter(|c| c.winner == Winner::Target);
         self.progress.lost(lost.map(|c| (format!("{}.{}", c.database, c.table), c.operation)));
         self.committed(&covers, &mark, 1, applied as u64, at).map_err(Failure::Fatal)
+    }
+
+    /// What waits for a person, or has an answer, of this transaction: known since the round began.
+    async fn open_conflicts(&mut self, member: &Member) -> Result<Vec<Open>, Error> {
+        if !self.is_open(&member.gtid) {
+            return Ok(Vec::new());
+        }
+        let link = self.link.clone();
+        let open = record::open(&mut self.connection, &self.schema, &link, Some(&member.gtid)).await?;
+        Ok(open.into_iter().map(|(_, open)| open).collect())
+    }
+
+    /// Writes down what was decided, and commits; how long that took.
+    async fn commit_redone(&mut self, redo: &mut Redo<'_>) -> Result<Duration, Failure> {
+        let new = redo.decided.iter().filter(|conflict| !redo.open.iter().any(|open| open.is(conflict)));
+        let mut notes: Vec<String> = new.map(|conflict| conflict.insert(&self.schema, &self.link)).collect();
+        notes.extend(redo.open.iter().map(|open| open.close(&self.schema)));
+        notes.append(&mut redo.doubts);
+        let began = Instant::now();
+        if notes.iter().map(String::len).sum::<usize>() > TOGETHER {
+            for note in notes.drain(..) {
+                self.step(note.as_bytes()).await?;
+            }
+        }
+        let mut all: Vec<&[u8]> = notes.iter().map(String::as_bytes).collect();
+        all.push(b"COMMIT");
+        let ran = self.connection.run_group(&all).await;
+        self.owner.settle(&mut self.connection, ran, false).await?;
+        Ok(began.elapsed())
     }
 
     /// Applies a row, or decides about it.
@@ -156,17 +184,14 @@ impl Applier {
             let row = &redo.rows[i];
             let statement = row.statement(&row.event);
             let Some(error) = self.try_step(&statement).await? else {
+                redo.locked.forget(&redo.rows, &redo.keys, i);
                 redo.decided.extend(taken);
                 return Ok(());
             };
             let Some(kind) = kind_of(&error) else { return Err(self.not_a_conflict(redo, i, error).await) };
             refused = Some((kind, error));
         }
-        if !redo.in_question.contains(&i) {
-            self.lock(redo, i).await?;
-            self.reach_now().await?;
-            redo.looked_up.insert(i);
-        }
+        self.look_up_row(redo, i).await?;
         let writers = self.writers(redo, i)?;
         self.decide_row(redo, i, refused, writers).await
     }
@@ -178,10 +203,17 @@ impl Applier {
         if !has(redo) {
             return Ok(false);
         }
-        self.lock(redo, i).await?;
-        self.reach_now().await?;
-        redo.looked_up.insert(i);
+        self.look_up_row(redo, i).await?;
         Ok(has(redo))
+    }
+
+    /// Locks a row that is not known yet, and reads the target's log as far as that.
+    async fn look_up_row(&mut self, redo: &mut Redo<'_>, i: usize) -> Result<(), Failure> {
+        if !redo.is_known(i) {
+            self.lock_all(redo, &[i]).await?;
+            redo.looked_up.insert(i);
+        }
+        Ok(())
     }
 
     /// Leaves a row as it stands until it is settled; a key it would have got is settled with it.
@@ -219,7 +251,7 @@ impl Applier {
         refused: Option<(Kind, ServerError)>,
         writers: Writers,
     ) -> Result<(), Failure> {
-        let (before, after) = self.lock(redo, i).await?;
+        let Found { before, after } = self.found(redo, i).await?;
         let row = &redo.rows[i];
         let kind = match (row.operation(), &refused) {
             (_, Some((kind, _))) if matches!(kind, Kind::Parent | Kind::Json | Kind::Other) => *kind,
@@ -248,7 +280,9 @@ impl Applier {
             Winner::Target => {}
             Winner::Source => {
                 let taken = self.taken_along(redo, i).await?;
-                match self.force(redo, i, before.is_some(), after.is_some()).await? {
+                let refused = self.force(redo, i, before.is_some(), after.is_some()).await?;
+                redo.locked.forget(&redo.rows, &redo.keys, i);
+                match refused {
                     None => redo.decided.extend(taken),
                     Some(error) => return self.decide_forced(redo, i, conflict, error, &writers).await,
                 }
@@ -315,87 +349,6 @@ impl Applier {
         Ok(None)
     }
 
-    /// Locks the rows that a change names: the one before, and the one after where that is another.
-    pub(super) async fn lock(
-        &mut self,
-        redo: &Redo<'_>,
-        i: usize,
-    ) -> Result<(Option<Json>, Option<Json>), Failure> {
-        let row = &redo.rows[i];
-        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
-        let rows = RowsEvent::parse(&row.event, &row.map).map_err(malformed)?;
-        let Some(change) = rows.changes().next().transpose().map_err(malformed)? else {
-            return Ok((None, None));
-        };
-        let mut found = [None, None];
-        for (found, image) in found.iter_mut().zip([&change.before, &change.after]) {
-            let Some(image) = image else { continue };
-            let locked = local_row::lock(&mut self.connection, &self.collations, &row.table, &row.map, image);
-            match locked.await.map_err(Failure::Fatal)? {
-                Ok(local) => *found = local,
-                Err(error) => {
-                    self.rollback().await.map_err(Failure::Fatal)?;
-                    return Err(Failure::Refused(error));
-                }
-            }
-        }
-        let [before, after] = found;
-        Ok((before, after))
-    }
-
-    /// Who wrote a row's keys, of those that the transaction's region had not seen.
-    fn writers(&self, redo: &Redo<'_>, i: usize) -> Result<Writers, Failure> {
-        let mut writers = Writers { times: Vec::new(), gtids: GtidSet::new(), other_row: false };
-        let mut same_row = false;
-        let Some(window) = self.window.as_ref().filter(|_| self.is_watched(&redo.rows[i].table)) else {
-            return Ok(writers);
-        };
-        let keys = &redo.keys[i];
-        let identity = keys.identity.iter().map(|key| (key, true));
-        for (key, is_identity) in identity.chain(keys.unique.iter().map(|key| (key, false))) {
-            for writer in window.unseen(key, &redo.member.seen).map_err(Failure::Fatal)? {
-                writers.gtids.union_with(&writer.gtids);
-                writers.times.push(writer.effective);
-                same_row |= is_identity;
-            }
-        }
-        writers.other_row = !same_row && !writers.times.is_empty();
-        Ok(writers)
-    }
-
-    /// All rows are locked now: is one in question that was not before?
-    async fn look_again(&mut self, redo: &Redo<'_>) -> Result<(), Failure> {
-        if !self.watches(&redo.member.tables) || redo.rows.is_empty() {
-            return Ok(());
-        }
-        self.reach_now().await?;
-        if let Some(window) = &self.window {
-            altered_since(window, redo.member)?;
-        }
-        let mut more = Vec::new();
-        for i in 0..redo.rows.len() {
-            let known = redo.in_question.contains(&i) || redo.looked_up.contains(&i);
-            if !known && !self.writers(redo, i)?.times.is_empty() {
-                more.push(i);
-            }
-        }
-        if more.is_empty() {
-            return Ok(());
-        }
-        self.rollback().await.map_err(Failure::Fatal)?;
-        Err(Failure::Collides(more))
-    }
-
-    pub(crate) async fn reach_now(&mut self) -> Result<(), Failure> {
-        if self.window.is_none() {
-            return Ok(());
-        }
-        let executed = owned::ask(&mut self.connection).await;
-        let executed =
-            executed.map_err(Error::target("asking what it has executed")).map_err(Failure::Fatal)?;
-        self.reach(&executed).await
-    }
-
     /// Runs a statement of the transaction; an error rolls it back.
     pub(crate) async fn step(&mut self, statement: &[u8]) -> Result<(), Failure> {
         match self.try_step(statement).await? {
@@ -419,106 +372,6 @@ impl Applier {
             Err(wire::Error::Server(error)) => Ok(Some(error)),
             Err(error) => Err(Failure::Fatal(Error::target("applying a row")(error))),
         }
-    }
-
-    /// A refusal that no policy decides: a privilege that is missing, a table that is gone.
-    async fn not_a_conflict(&mut self, redo: &Redo<'_>, i: usize, source: ServerError) -> Failure {
-        if let Err(error) = self.rollback().await {
-            return Failure::Fatal(error);
-        }
-        let row = &redo.rows[i];
-        let column = row.map.columns.first().map(|c| c.name.clone()).unwrap_or_default();
-        let (database, table) = (&row.table.database, &row.table.table);
-        let missing = target::missing_table_privilege(&mut self.connection, database, table, &column).await;
-        Failure::Fatal(missing.unwrap_or_else(|| Error::NotApplicable {
-            gtid: redo.member.gtid.to_string(),
-            what: format!("{} of {database}.{table} is refused: {source}", row.operation().word()),
-            remedy: "mend what the server names, then twinlog link start".into(),
-        }))
-    }
-
-    async fn undecided(&mut self, conflict: Conflict) -> Result<(), Failure> {
-        self.rollback().await.map_err(Failure::Fatal)?;
-        Err(Failure::Undecided(Box::new(conflict)))
-    }
-
-    /// Writes down what a person must decide, in a transaction of its own, and stops the link.
-    async fn report(&mut self, redo: &Redo<'_>, conflict: Conflict) -> Error {
-        let known = redo.open.iter().find(|open| open.is(&conflict));
-        let id = match known {
-            Some(open) => Ok(open.id),
-            None => self.write_down(&conflict).await,
-        };
-        match id {
-            Ok(id) => Error::Conflict {
-                gtid: conflict.gtid,
-                table: format!("{}.{}", conflict.database, conflict.table),
-                operation: conflict.operation,
-                key: conflict.key.to_string(),
-                kind: conflict.kind,
-                id: format!("{}/{id}", self.link.to),
-                number: id,
-                detail: conflict.detail,
-            },
-            Err(error) => error,
-        }
-    }
-
-    async fn write_down(&mut self, conflict: &Conflict) -> Result<u64, Error> {
-        let (covers, mark) = (GtidSet::new(), self.checkpoint.mark().clone());
-        let fence = self.fence(&covers, &mark);
-        let insert = conflict.insert(&self.schema, &self.link);
-        let id = self.commit_small(&[&fence, &insert]).await?;
-        self.persisted(&covers, &mark)?;
-        Ok(id)
-    }
-
-    /// A conflict as it is written down, without its winner.
-    async fn describe(
-        &mut self,
-        redo: &Redo<'_>,
-        i: usize,
-        kind: Kind,
-        writers: &Writers,
-        local: Option<Json>,
-        error: Option<&ServerError>,
-    ) -> Result<Conflict, Failure> {
-        let row = &redo.rows[i];
-        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
-        let rows = RowsEvent::parse(&row.event, &row.map).map_err(malformed)?;
-        let change = rows.changes().next().transpose().map_err(malformed)?;
-        let mut images = [None, None];
-        if let Some(change) = &change {
-            for (image, read) in images.iter_mut().zip([&change.before, &change.after]) {
-                let Some(read) = read else { continue };
-                let readable = readable::image(&mut self.connection, &self.collations, &row.map, read);
-                *image = Some(readable.await.map_err(Failure::Fatal)?);
-            }
-        }
-        let [before, after] = images;
-        let unseen = writers.gtids.to_string();
-        let detail = match (error, self.is_watched(&row.table), unseen.is_empty()) {
-            (Some(error), true, true) => format!("drift, nobody wrote it unseen: {error}"),
-            (Some(error), ..) => error.to_string(),
-            (None, ..) => String::new(),
-        };
-        Ok(Conflict {
-            gtid: redo.member.gtid.clone(),
-            committed_at: redo.member.committed_at,
-            database: row.table.database.clone(),
-            table: row.table.table.clone(),
-            key: row.key_of(before.as_ref().or(after.as_ref())),
-            operation: row.operation().word(),
-            kind,
-            policy: row.rules.policy,
-            winner: Winner::Nobody,
-            detail,
-            // A set of many is cut: it is for people.
-            unseen: unseen.chars().take(1000).collect(),
-            before,
-            after,
-            local,
-        })
     }
 }
 

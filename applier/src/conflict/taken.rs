@@ -75,7 +75,7 @@ impl Applier {
             return Ok(Vec::new());
         }
         // Nobody adds a row below while its parent is locked.
-        self.lock(redo, i).await?;
+        self.found(redo, i).await?;
         let mut conflicts = Vec::new();
         for taken in &all {
             match cascades::rows(&mut self.connection, taken).await.map_err(Failure::Fatal)? {
