@@ -463,13 +463,19 @@ impl Error {
             Self::Purged { .. } => {
                 "copy the tables again and begin anew with twinlog link reset; raise relay.retain for the future".into()
             }
+            Self::Sequence { source: SequenceError::Unknown(_), .. } => {
+                "upgrade twinlog: a version that knows the source's server knows its events".into()
+            }
+            Self::Payload { source: PayloadError::Algorithm(_), .. } => {
+                "upgrade twinlog; or set binlog_transaction_compression = OFF at the source, do in the target what the transaction did, then skip it with twinlog link skip --gtid".into()
+            }
             Self::Wire { .. }
+            | Self::Payload { .. }
             | Self::RelayNotReady
             | Self::StreamEnded
             | Self::Stopped
             | Self::Event { .. }
             | Self::Sequence { .. }
-            | Self::Payload { .. }
             | Self::WindowBehind { .. }
             | Self::DefinitionChanged { .. } => return None,
         })

@@ -45,6 +45,8 @@ pub(crate) enum Body {
     CreateSelect { create: Event, rows: Rows },
     /// The first half of an XA transaction: rows that wait for `XA COMMIT`.
     Prepared { xid: String, rows: Rows },
+    /// Changes that the source made and could not log.
+    Incident,
 }
 
 /// What the stream gives.
@@ -78,6 +80,7 @@ struct Open {
     statement: Option<Event>,
     create: Option<Event>,
     xid: Option<String>,
+    is_incident: bool,
 }
 
 impl Assembler {
@@ -113,6 +116,7 @@ impl Assembler {
                     statement: None,
                     create: None,
                     xid: None,
+                    is_incident: false,
                 });
                 Ok(None)
             }
@@ -173,6 +177,7 @@ impl Assembler {
         // What is in a file takes the memory of a batch where it is used.
         let held = if matches!(rows, Rows::File(_)) { open.bytes.min(HELD_OF_A_FILE) } else { open.bytes };
         let body = match (open.statement, open.create, open.xid) {
+            _ if open.is_incident => Body::Incident,
             (Some(statement), _, _) => Body::Statement(statement),
             (None, Some(create), _) => Body::CreateSelect { create, rows },
             (None, None, Some(xid)) => Body::Prepared { xid, rows },
@@ -205,6 +210,9 @@ impl Open {
             kind if kind.is_rows() => self.rows.push(event.clone())?,
             EventKind::Xid | EventKind::RowsQuery | EventKind::Intvar | EventKind::Rand => {}
             EventKind::UserVar | EventKind::TransactionContext | EventKind::Ignorable => {}
+            // Who is in a group of servers now: nothing of it is data.
+            EventKind::ViewChange => {}
+            EventKind::Incident => self.is_incident = true,
             EventKind::XaPrepare => {
                 let prepare = XaPrepare::parse(event).map_err(malformed)?;
                 self.xid = (!prepare.one_phase).then_some(prepare.xid);
@@ -214,6 +222,12 @@ impl Open {
                 return self.take_query(event, &query);
             }
             _ if event.flags() & FLAG_IGNORABLE != 0 => {}
+            EventKind::BeginLoadQuery | EventKind::ExecuteLoadQuery => {
+                return Err(self.refuse(
+                    "LOAD DATA is logged as a statement".into(),
+                    "set binlog_format = ROW for the session that ran it; do in the target what it did, then skip it with twinlog link skip --gtid",
+                ));
+            }
             kind => {
                 return Err(self.refuse(
                     format!("it holds an event that is not understood: {kind:?}"),

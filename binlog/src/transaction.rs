@@ -6,9 +6,10 @@
 //! GTID  Query(XA START) … XaPrepare        the first half of an XA transaction
 //! GTID  [Intvar Rand UserVar]* Query       a statement that commits by itself: DDL, XA COMMIT
 //! GTID  TransactionPayload                 a compressed transaction
+//! GTID  Incident                           changes that the source could not log
 //! ```
-//! What stands between transactions (rotate, format description, previous GTIDs, stop, heartbeat, incident)
-//! belongs to none.
+//! What stands between transactions (rotate, format description, previous GTIDs, stop, heartbeat, an incident without
+//! a GTID) belongs to none. There an event of an unknown type must say that it may be passed over.
 
 use crate::event::{Event, EventError, EventKind, GtidEvent, Query};
 
@@ -31,6 +32,11 @@ pub enum SequenceError {
     /// A transaction's event without a GTID event before it.
     #[error("a {0:?} event stands outside any transaction")]
     Outside(EventKind),
+    /// An event of a type that is not known, between transactions, and not to be passed over.
+    #[error(
+        "an event of unknown type {0} stands between transactions, and does not say that it may be passed over"
+    )]
+    Unknown(u8),
     /// An event that can't stand inside a transaction.
     #[error("a {0:?} event stands inside a transaction")]
     Inside(EventKind),
@@ -78,7 +84,8 @@ impl TransactionTracker {
             self.state = State::Begun;
             return Ok(Part::Begins(Box::new(gtid)));
         }
-        if stands_between(kind) {
+        let begins_none = kind != EventKind::Incident || self.is_between();
+        if stands_between(kind) && begins_none {
             // Heartbeats come at any time, also between the events of one transaction.
             let anywhere = matches!(kind, EventKind::Heartbeat | EventKind::HeartbeatV2);
             let fits = anywhere || self.is_between();
@@ -96,8 +103,12 @@ impl TransactionTracker {
     /// An event of no known place: ignorable ones may pass.
     fn between(event: &Event) -> Result<Part, SequenceError> {
         let ignorable = event.flags() & crate::event::FLAG_IGNORABLE != 0;
-        let other = matches!(event.kind(), EventKind::Ignorable | EventKind::Other(_));
-        if ignorable || other { Ok(Part::Between) } else { Err(SequenceError::Outside(event.kind())) }
+        match event.kind() {
+            _ if ignorable => Ok(Part::Between),
+            EventKind::Ignorable => Ok(Part::Between),
+            EventKind::Other(code) => Err(SequenceError::Unknown(code)),
+            kind => Err(SequenceError::Outside(kind)),
+        }
     }
 
     fn first(event: &Event) -> Result<(State, Part), SequenceError> {
@@ -107,7 +118,9 @@ impl TransactionTracker {
                 let opens = query.is("BEGIN") || query.starts_with("XA START");
                 Ok(if opens { (State::Open, Part::Inside) } else { (State::Between, Part::Ends) })
             }
-            EventKind::TransactionPayload | EventKind::Xid => Ok((State::Between, Part::Ends)),
+            EventKind::TransactionPayload | EventKind::Xid | EventKind::Incident => {
+                Ok((State::Between, Part::Ends))
+            }
             _ => Ok((State::Begun, Part::Inside)),
         }
     }

@@ -235,7 +235,7 @@ impl TargetLog {
             Body::Rows(rows) | Body::Prepared { rows, .. } => {
                 origins.ours(stamps(rows.head(), &self.rules.meta_schema).map_err(malformed)?)
             }
-            Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
+            Body::Statement(_) | Body::CreateSelect { .. } | Body::Incident => Vec::new(),
         };
         let is_own =
             ours.is_empty() && self.rules.owners.of(t.gtid.uuid()) == Some(self.rules.link.to.as_str());

@@ -268,6 +268,12 @@ impl Planner {
                     self.take_rows_of_created(t, &create, &rows, budget).await
                 }
             }
+            Body::Incident => Err(Error::NotApplicable {
+                gtid: t.gtid.to_string(),
+                what: "the source reports an incident: it made changes that it could not log".into(),
+                remedy: "compare the regions with twinlog verify, repair what differs, then twinlog link skip --gtid"
+                    .into(),
+            }),
         }
     }
 
@@ -369,7 +375,7 @@ impl Planner {
         match &t.body {
             Body::Rows(Rows::File(_)) => true,
             Body::Rows(rows) | Body::Prepared { rows, .. } => rows.head().iter().any(is_foreign),
-            Body::Statement(_) | Body::CreateSelect { .. } => true,
+            Body::Statement(_) | Body::CreateSelect { .. } | Body::Incident => true,
         }
     }
 
@@ -388,7 +394,7 @@ impl Planner {
         let stamps = match &t.body {
             Body::Rows(rows) | Body::Prepared { rows, .. } => stamps(rows.head(), &self.rules.meta_schema)
                 .map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?,
-            Body::Statement(_) | Body::CreateSelect { .. } => Vec::new(),
+            Body::Statement(_) | Body::CreateSelect { .. } | Body::Incident => Vec::new(),
         };
         let uuid = t.gtid.uuid();
         let origin = self.origins.tell(&self.rules.owners, uuid, &stamps).map_err(|error| match error {
