@@ -117,10 +117,11 @@ impl Thread {
         let point = loop {
             match self.writer.prepare_sync() {
                 Ok(point) => break point,
-                Err(error @ storage::Error::NoSpace { .. }) => self.wait(&error.to_string()),
+                Err(error @ storage::Error::NoSpace { .. }) => self.wait(&with_remedy(&error)),
                 Err(error) => return Err(error),
             }
         };
+        self.go_on();
         self.tail.add(self.writer.take_fresh());
         self.progress.received(self.writer.received(), std::mem::take(&mut self.transactions));
         Ok(point)
@@ -160,7 +161,7 @@ impl Thread {
                 Ok(Appended::Whole) => self.transactions += 1,
                 Ok(Appended::Inside | Appended::Passed) => {}
                 Err(error @ storage::Error::NoSpace { .. }) => {
-                    self.wait(&error.to_string());
+                    self.wait(&with_remedy(&error));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -188,5 +189,12 @@ impl Thread {
             tracing::info!("there is room again");
             self.progress.state("running");
         }
+    }
+}
+
+fn with_remedy(error: &storage::Error) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{error} (remedy: {remedy})"),
+        None => error.to_string(),
     }
 }
