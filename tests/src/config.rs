@@ -18,6 +18,8 @@ pub(crate) struct RegionSection {
     pub(crate) relay_address: String,
     /// The region has a relay.
     pub(crate) relay: bool,
+    /// Where its log is.
+    pub(crate) relay_dir: PathBuf,
     /// Further lines, as they stand in the file.
     pub(crate) more: Vec<String>,
 }
@@ -40,6 +42,7 @@ pub struct SyncFile {
     pub(crate) folder: PathBuf,
     pub(crate) tables: Vec<String>,
     pub(crate) meta_schema: String,
+    pub(crate) state_dir: PathBuf,
     pub(crate) regions: Vec<RegionSection>,
     pub(crate) links: Vec<LinkSection>,
 }
@@ -59,6 +62,16 @@ impl SyncFile {
     pub fn add_to_link(&mut self, link: &str, line: &str) {
         let link = self.links.iter_mut().find(|l| l.name == link).expect("the link is in the file");
         link.more.push(line.to_owned());
+    }
+
+    /// `[sync] state_dir`.
+    pub fn set_state_dir(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.state_dir);
+    }
+
+    /// `relay.dir` of a region.
+    pub fn set_relay_dir(&mut self, region: &str, dir: &Path) {
+        dir.clone_into(&mut self.region(region).relay_dir);
     }
 
     /// The patterns of `[sync] tables`.
@@ -90,7 +103,7 @@ impl SyncFile {
 
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "[sync]\nname = \"shop\"\ntables = {:?}", self.tables)?;
-        writeln!(out, "meta_schema = {:?}\nstate_dir = \"state\"", self.meta_schema)?;
+        writeln!(out, "meta_schema = {:?}\nstate_dir = {:?}", self.meta_schema, self.state_dir)?;
         for region in &self.regions {
             writeln!(out, "\n[region.{}]", region.name)?;
             writeln!(out, "mysql.address = {:?}", region.mysql_address)?;
@@ -103,7 +116,7 @@ impl SyncFile {
                     region.relay_listen, region.relay_address
                 )?;
                 writeln!(out, "relay.user = \"{LINK_USER}\"\nrelay.password_file = \"secret\"")?;
-                writeln!(out, "relay.dir = \"relay-{}\"", region.name)?;
+                writeln!(out, "relay.dir = {:?}", region.relay_dir)?;
             }
             region.more.iter().try_for_each(|line| writeln!(out, "{line}"))?;
         }

@@ -72,6 +72,7 @@ impl Pair {
             folder: folder.path().to_owned(),
             tables: options.schemas.iter().map(|s| format!("{s}.*")).collect(),
             meta_schema: "twinlog".into(),
+            state_dir: "state".into(),
             regions: Vec::new(),
             links: Vec::new(),
         };
@@ -86,6 +87,7 @@ impl Pair {
                 relay_listen,
                 relay_address: proxy.address(),
                 relay: options.relays,
+                relay_dir: format!("relay-{}", from.name()).into(),
                 more: Vec::new(),
             });
             file.links.push(LinkSection {

@@ -108,6 +108,11 @@ const STATEMENTS: &[&str] = &[
     "DROP TRIGGER t",
     "CREATE PROCEDURE p() SELECT 1",
     "DROP PROCEDURE p",
+    // Under a GTID with a tag.
+    "SET gtid_next = 'AUTOMATIC:ddl'",
+    "CREATE TABLE tagged (id INT PRIMARY KEY)",
+    "INSERT INTO tagged VALUES (1)",
+    "SET gtid_next = 'AUTOMATIC'",
     // As pt-online-schema-change does it.
     "CREATE TABLE _a_new LIKE a",
     "ALTER TABLE _a_new ADD COLUMN by_pt INT DEFAULT 3, ENGINE = InnoDB",
@@ -142,8 +147,8 @@ async fn every_kind_of_statement_means_the_same_in_the_other_region() {
         ..PairOptions::default()
     })
     .await;
-    // Views are made by an account that may.
-    pair.us.run("GRANT CREATE VIEW, SHOW VIEW, SET_ANY_DEFINER, SYSTEM_USER ON *.* TO 'twinlog_writer'@'127.0.0.1'").await;
+    // Views are made by an account that may, as statements under a tag are run.
+    pair.us.run("GRANT CREATE VIEW, SHOW VIEW, SET_ANY_DEFINER, SYSTEM_USER, TRANSACTION_GTID_TAG ON *.* TO 'twinlog_writer'@'127.0.0.1'").await;
     pair.us.run("SET GLOBAL auto_increment_increment = 10, GLOBAL auto_increment_offset = 2").await;
     pair.start().await;
     pair.eu.run_all(STATEMENTS).await;

@@ -34,6 +34,7 @@ mod differential;
 mod downstreams;
 mod echo;
 mod fence;
+mod full_disks;
 mod guide;
 mod guides;
 mod harness_itself;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Pair, PairOptions, Process, until};
+use harness::{Finished, Pair, PairOptions, Process, twinlog, until};
 
 const APPLIER: Process = Process::Applier("eu-us");
 const SOON: Duration = Duration::from_secs(30);
@@ -80,6 +80,37 @@ async fn ddl_that_moves_a_synced_table_stops_a_link_that_does_not_carry_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn truncate_on_a_synced_table_stops_a_link_that_does_not_carry_it() {
     a_statement_that_stops_the_link("TRUNCATE TABLE shop.t", &["TRUNCATE"]).await;
+}
+
+/// Rows go with a partition, and no row event tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_dropped_emptied_or_exchanged_stop_a_link_that_does_not_carry_it() {
+    let pair = pair(None).await;
+    for region in [&pair.eu, &pair.us] {
+        region
+            .run_all(&[
+                "SET sql_log_bin = 0",
+                "CREATE TABLE shop.p (id INT PRIMARY KEY) PARTITION BY RANGE (id) (PARTITION a VALUES LESS THAN (10), \
+                 PARTITION b VALUES LESS THAN (20), PARTITION c VALUES LESS THAN (30))",
+                "CREATE TABLE shop.outside (id INT PRIMARY KEY)",
+            ])
+            .await;
+    }
+    pair.eu.run("INSERT INTO shop.p VALUES (1), (11), (21)").await;
+    for change in ["DROP PARTITION a", "TRUNCATE PARTITION b", "EXCHANGE PARTITION c WITH TABLE outside"] {
+        pair.eu.run_all(&["USE shop".to_owned(), format!("ALTER TABLE p {change}")]).await;
+        let error = pair.wait_state("eu-us", "failed", SOON).await.last_error().to_owned();
+        for word in [change, "shop.p", "skip --gtid"] {
+            assert!(error.contains(word), "{word:?} is not named: {error}");
+        }
+        assert_eq!(pair.us.rows::<i32>("SELECT id FROM shop.p").await, [1, 11, 21]);
+        let gtid = error.split_whitespace().nth(1).expect("transaction GTID: …").trim_end_matches(':');
+        let config = pair.config().to_string_lossy();
+        let skip = ["link", "skip", "-c", &config, "--link", "eu-us", "--gtid", gtid];
+        let said = Finished::of_command(twinlog().args(skip), SOON).await;
+        assert_eq!(said.code, 0, "{said}");
+        pair.wait_state("eu-us", "running", SOON).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use binlog::event::Heartbeat;
 use binlog::{Event, EventKind, GtidSet};
 use harness::{Region, RegionOptions, Slot, take_slot};
 use wire::{DumpFlags, Error, EventStream};
@@ -41,6 +42,27 @@ async fn live_events_arrive_and_an_idle_source_sends_heartbeats() {
     next(&mut stream, EventKind::Gtid).await;
     next(&mut stream, EventKind::Xid).await;
     next(&mut stream, EventKind::Heartbeat).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_of_both_versions_tell_the_place_that_the_source_has_come_to() {
+    let (_slot, server) = server(&[]).await;
+    server.run_all(&["FLUSH BINARY LOGS", "INSERT INTO d.t (b) VALUES ('x')"]).await;
+    let (file, position): (String, u64) = server
+        .rows::<(String, u64, String)>("SHOW BINARY LOGS")
+        .await
+        .pop()
+        .map(|l| (l.0, l.1))
+        .expect("a log");
+    let kinds = [(DumpFlags::NONE, EventKind::Heartbeat), (DumpFlags::HEARTBEAT_V2, EventKind::HeartbeatV2)];
+    for (flags, kind) in kinds {
+        let mut stream = dump(&server, &server.executed().await, flags).await;
+        next(&mut stream, EventKind::FormatDescription).await;
+        // The first may tell where the search for the end began.
+        next(&mut stream, kind).await;
+        let beat = Heartbeat::parse(&next(&mut stream, kind).await).expect("a heartbeat");
+        assert_eq!(beat, Heartbeat { file: file.clone(), position }, "{kind:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
