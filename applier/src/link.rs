@@ -25,6 +25,7 @@ use crate::conflict::record;
 use crate::conflict::rules::HybridClock;
 use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
+use crate::conflict::shelf::{ReadFor, Shelf};
 use crate::copy::{self, Copy, Doubts};
 use crate::executed::executed;
 use crate::filter::Filter;
@@ -49,6 +50,7 @@ pub(crate) struct Link {
     key: LinkKey,
     progress: Progress,
     gate: Gate,
+    shelf: Shelf,
 }
 
 /// The target, looked at.
@@ -59,8 +61,14 @@ pub(crate) struct Opened {
 }
 
 impl Link {
-    pub(crate) fn new(config: Arc<Config>, key: LinkKey, progress: Progress, gate: Gate) -> Self {
-        Self { config, key, progress, gate }
+    pub(crate) fn new(
+        config: Arc<Config>,
+        key: LinkKey,
+        progress: Progress,
+        gate: Gate,
+        shelf: Shelf,
+    ) -> Self {
+        Self { config, key, progress, gate, shelf }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -109,8 +117,8 @@ impl Link {
         tasks.spawn(stream.run(to_planner, acknowledged, stop.clone()));
         tasks.spawn(planner.run(from_reader, to_applier, self.gate.clone(), stop.clone()));
         tasks.spawn(applier.run(from_planner, stop.clone()));
-        if let Some(log) = target_log {
-            tasks.spawn(log.run(stop.clone()));
+        if let Some((log, read_for)) = target_log {
+            tasks.spawn(follow(log, read_for, self.shelf.clone(), stop.clone()));
         }
         if let Some(copy) = copy {
             tasks.spawn(copy.run(stop.clone()));
@@ -163,8 +171,14 @@ impl Link {
         };
         let found = Box::pin(copy::find(&mut connection, &places)).await?;
         let (begun, doubts) = found.as_ref().map_or((None, None), |f| (f.begun.clone(), f.doubts.clone()));
+        let read_for = ReadFor {
+            config: config.clone(),
+            target: facts.server_uuid,
+            owners: owners.clone(),
+            orders: life.count,
+        };
         let (target_log, window) =
-            self.watch_target(&checkpoint, &owners, &collations, begun, doubts.clone()).await?;
+            self.watch_target(&checkpoint, read_for, &collations, begun, doubts.clone()).await?;
         self.progress.window(window.clone());
         let two_way = doubts.clone().zip(window.clone()).map(|(doubts, window)| copy::TwoWay {
             doubts,
@@ -205,17 +219,22 @@ impl Link {
     async fn watch_target(
         &self,
         checkpoint: &Checkpoint,
-        owners: &Owners,
+        read_for: ReadFor,
         collations: &Arc<Collations>,
         begun: Option<GtidSet>,
         doubts: Option<Doubts>,
-    ) -> Result<(Option<TargetLog>, Option<SharedWindow>), Error> {
+    ) -> Result<(Option<Following>, Option<SharedWindow>), Error> {
         let config = &self.config;
         let Some(relay) = config.target_relay.as_ref().filter(|_| config.conflicts.any_by_row()) else {
             return Ok((None, None));
         };
         let mut session = target::connect(&config.targets).await?;
         let seen = &checkpoint.mark().seen;
+        let copies = begun.is_some() || doubts.is_some();
+        if let Some(log) = self.shelf.take(&read_for, seen).filter(|_| !copies) {
+            let (window, log) = (log.window(), log.with_session(session));
+            return Ok((Some((log, Some(read_for))), Some(window)));
+        }
         let of_target = seen.of(&config.to);
         let mut behind = of_target.gtids;
         behind.union_with(&checkpoint.done().gtids);
@@ -233,13 +252,13 @@ impl Link {
             link: self.key.clone(),
             filter: Filter::new(config.objects.clone(), &config.meta_schema),
             meta_schema: config.meta_schema.clone(),
-            owners: owners.clone(),
+            owners: read_for.owners.clone(),
             regions: config.regions.keys().cloned().collect(),
             ddl_back: config.ddl_back,
         };
         let attach = Attach::to_target(config, &self.key, relay);
         let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone()).noting(doubts);
-        Ok((Some(log), Some(window)))
+        Ok((Some((log, (!copies).then_some(read_for))), Some(window)))
     }
 
     /// Who owns which uuid: what the servers say, what the file says, what was noted before.
@@ -340,13 +359,31 @@ impl Link {
     }
 }
 
+/// The reader of the target's log, and what it reads for if it may be kept.
+type Following = (TargetLog, Option<ReadFor>);
+
 struct Prepared {
     applier: Applier,
     acknowledged: tokio::sync::watch::Receiver<crate::position::SourcePosition>,
     planner: Planner,
     stream: Stream,
-    target_log: Option<TargetLog>,
+    target_log: Option<Following>,
     copy: Option<Copy>,
+}
+
+/// Reads the target's log until `stop`. The window is kept for the next round, but for that of a copy: it holds keys in
+/// doubt.
+async fn follow(
+    mut log: TargetLog,
+    read_for: Option<ReadFor>,
+    shelf: Shelf,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    log.run(stop).await?;
+    if let Some(read_for) = read_for {
+        shelf.put(log, read_for);
+    }
+    Ok(())
 }
 
 /// Waits for the three tasks. The first to end stops the reader; the others finish what they hold, so that a

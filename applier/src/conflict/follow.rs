@@ -58,7 +58,7 @@ pub(crate) struct Rules {
     pub(crate) ddl_back: bool,
 }
 
-/// Reads the target's log.
+/// Reads the target's log. What it has read stays read when it is told to stop, and it can go on from there.
 pub(crate) struct TargetLog {
     attach: Attach,
     pub(super) rules: Rules,
@@ -129,9 +129,21 @@ impl TargetLog {
         self
     }
 
+    /// The window that it reads into.
+    pub(crate) fn window(&self) -> SharedWindow {
+        self.window.clone()
+    }
+
+    /// Goes on with another session in the target: definitions may have changed unseen by the one before.
+    pub(crate) fn with_session(mut self, session: Connection) -> Self {
+        self.catalog = session;
+        self.tables.clear();
+        self
+    }
+
     /// Reads until `stop`. A relay that can't be reached is tried again: only a group that needs the window waits
     /// for it.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+    pub(crate) async fn run(&mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut backoff = BACKOFF.0;
         loop {
             let before = self.window.followed();

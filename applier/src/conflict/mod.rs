@@ -35,6 +35,7 @@ mod row;
 pub(crate) mod rules;
 pub(crate) mod seen;
 pub(crate) mod shared;
+pub(crate) mod shelf;
 mod spill;
 mod taken;
 pub(crate) mod weights;

@@ -39,6 +39,11 @@ impl Seen {
         self.0.get(region).is_some_and(|seen| seen.gtids.contains_all(gtids))
     }
 
+    /// Does it hold all that the other holds?
+    pub(crate) fn has_all(&self, other: &Self) -> bool {
+        other.0.iter().all(|(region, seen)| self.has(region, &seen.gtids))
+    }
+
     /// More of a region was applied.
     pub(crate) fn add(&mut self, region: &str, gtids: &GtidSet, clock: u64) {
         let seen = self.0.entry(region.into()).or_default();

@@ -1,7 +1,7 @@
 //! The conflict window between the reader of the target's log and the one who applies.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use binlog::GtidSet;
@@ -22,6 +22,8 @@ struct Inner {
     window: Mutex<Window>,
     /// What the checkpoint says the window is done with.
     kept: watch::Sender<GtidSet>,
+    /// What it was last pruned by.
+    pruned: Mutex<Arc<Seen>>,
     /// Told when more of the log was read.
     moved: watch::Sender<()>,
 }
@@ -32,6 +34,7 @@ impl SharedWindow {
         Self(Arc::new(Inner {
             window: Mutex::new(Window::behind(followed, clock, Limits::default(), folder)),
             kept: watch::Sender::new(GtidSet::new()),
+            pruned: Mutex::default(),
             moved: watch::Sender::new(()),
         }))
     }
@@ -97,8 +100,14 @@ impl SharedWindow {
     }
 
     /// Every transaction still to come has seen this.
-    pub(crate) fn prune(&self, seen: &Seen) {
+    pub(crate) fn prune(&self, seen: &Arc<Seen>) {
         self.with(|window| window.prune(seen));
+        *self.0.pruned.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(seen);
+    }
+
+    /// What it has let go of was seen with this.
+    pub(crate) fn pruned(&self) -> Arc<Seen> {
+        Arc::clone(&self.0.pruned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What a reader that begins anew may leave out, once the checkpoint says so.

@@ -21,6 +21,7 @@ use wire::Connection;
 use super::gate::Gate;
 use super::{Course, Life, Wish, table};
 use crate::conflict::record;
+use crate::conflict::shelf::Shelf;
 use crate::link::{Link, Opened, describe, status_error};
 use crate::origin::LinkKey;
 use crate::progress::Progress;
@@ -55,6 +56,8 @@ pub(crate) struct Cycle {
     key: LinkKey,
     progress: Progress,
     gate: Gate,
+    /// The conflict window, between a round and the next.
+    shelf: Shelf,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl Cycle {
             nudge: Notify::new(),
             reconfigured: Notify::new(),
         };
-        Self { shared: Arc::new(shared), key, progress, gate: Gate::open() }
+        Self { shared: Arc::new(shared), key, progress, gate: Gate::open(), shelf: Shelf::default() }
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -112,7 +115,8 @@ impl Cycle {
 
     /// The next round's link.
     fn link(&self) -> Link {
-        Link::new(self.config(), self.key.clone(), self.progress.clone(), self.gate.clone())
+        let (progress, gate) = (self.progress.clone(), self.gate.clone());
+        Link::new(self.config(), self.key.clone(), progress, gate, self.shelf.clone())
     }
 
     /// Goes round until `shutdown`: `Ok`, or the error that the link has stopped for.
@@ -194,6 +198,7 @@ impl Cycle {
         shutdown: &CancellationToken,
     ) {
         self.progress.hold(state, reason);
+        self.shelf.clear();
         let time = async {
             match until {
                 // Looked at again and again: a clock that is set does not move a timer.
@@ -218,6 +223,7 @@ impl Cycle {
     /// changes its configuration. `false` when it is to end instead.
     async fn stay_failed(&self, error: &Error, life: &Life, shutdown: &CancellationToken) -> bool {
         self.progress.failed(status_error(error, None));
+        self.shelf.clear();
         tracing::error!(link = self.key.text(), error = describe(error), "link stopped");
         let mended = async {
             match error {
