@@ -18,6 +18,7 @@ use crate::collations::Collations;
 use crate::config::Conflicts;
 use crate::conflict::owned;
 use crate::conflict::pair::Pair;
+use crate::conflict::parts::parts;
 use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
 use crate::conflict::weights::Weights;
@@ -33,6 +34,8 @@ use crate::{Error, target};
 
 /// How often a group is tried while other sessions hold its locks, before the link starts over.
 pub(crate) const ATTEMPTS: u32 = 20;
+/// Rows of a transaction that is done row by row beside others that collide.
+const SMALL: u64 = 8;
 /// Most bytes of row events in one `BINLOG` statement: the server decodes it into memory at once.
 const MAX_EVENT_BYTES: usize = 16 << 20;
 
@@ -258,7 +261,7 @@ impl Applier {
             Ok(()) => Ok(()),
             Err(Failure::Fatal(error)) => Err(error),
             Err(Failure::Collides(members)) => self.apply_around(group, &members).await,
-            Err(_) if group.members().len() == 1 => self.redo(&group.members()[0]).await,
+            Err(_) if group.members().len() == 1 => self.redo(group.members()).await,
             Err(_) => {
                 let mut first = group.into_members();
                 let second = first.split_off(first.len() / 2);
@@ -307,18 +310,19 @@ impl Applier {
 
     /// Applies the members that collide row by row, and those between them as groups.
     async fn apply_around(&mut self, group: Group, colliding: &[usize]) -> Result<(), Error> {
-        let mut run = Group::default();
-        for (i, member) in group.into_members().into_iter().enumerate() {
-            if !colliding.contains(&i) {
-                run.push(member);
-                continue;
+        let members = group.members();
+        let is_small = |i: usize| members[i].rows.total() <= SMALL && members[i].spilled.is_none();
+        let parts = parts(members.len(), colliding, is_small);
+        let mut members = group.into_members().into_iter();
+        for part in parts {
+            let these: Vec<Member> = members.by_ref().take(part.members.len()).collect();
+            if part.row_by_row {
+                self.redo(&these).await?;
+            } else {
+                Box::pin(self.apply(these.into_iter().collect())).await?;
             }
-            if !run.is_empty() {
-                Box::pin(self.apply(std::mem::take(&mut run))).await?;
-            }
-            self.redo(&member).await?;
         }
-        if run.is_empty() { Ok(()) } else { Box::pin(self.apply(run)).await }
+        Ok(())
     }
 
     /// Tries again while others hold the locks it needs.

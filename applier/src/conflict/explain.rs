@@ -24,7 +24,8 @@ impl Applier {
         error: Option<&ServerError>,
     ) -> Result<Conflict, Failure> {
         let row = &redo.rows[i];
-        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
+        let malformed =
+            |source| Failure::Fatal(Error::Event { gtid: redo.member(i).gtid.to_string(), source });
         let rows = RowsEvent::parse(&row.event, &row.map).map_err(malformed)?;
         let change = rows.changes().next().transpose().map_err(malformed)?;
         let mut images = [None, None];
@@ -43,8 +44,8 @@ impl Applier {
             (None, ..) => String::new(),
         };
         Ok(Conflict {
-            gtid: redo.member.gtid.clone(),
-            committed_at: redo.member.committed_at,
+            gtid: redo.member(i).gtid.clone(),
+            committed_at: redo.member(i).committed_at,
             database: row.table.database.clone(),
             table: row.table.table.clone(),
             key: row.key_of(before.as_ref().or(after.as_ref())),
@@ -71,7 +72,7 @@ impl Applier {
         let (database, table) = (&row.table.database, &row.table.table);
         let missing = target::missing_table_privilege(&mut self.connection, database, table, &column).await;
         Failure::Fatal(missing.unwrap_or_else(|| Error::NotApplicable {
-            gtid: redo.member.gtid.to_string(),
+            gtid: redo.member(i).gtid.to_string(),
             what: format!("{} of {database}.{table} is refused: {source}", row.operation().word()),
             remedy: "mend what the server names, then twinlog link start".into(),
         }))

@@ -117,9 +117,10 @@ impl Applier {
     }
 
     fn questions_of(&self, redo: &Redo<'_>, rows: &[usize]) -> Result<Vec<Question>, Failure> {
-        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
         let mut questions = Vec::new();
         for &at in rows {
+            let gtid = &redo.member(at).gtid;
+            let malformed = |source| Failure::Fatal(Error::Event { gtid: gtid.to_string(), source });
             let row = &redo.rows[at];
             let all = RowsEvent::parse(&row.event, &row.map).map_err(malformed)?;
             let Some(change) = all.changes().next().transpose().map_err(malformed)? else { continue };
@@ -150,7 +151,7 @@ impl Applier {
         let keys = &redo.keys[i];
         let identity = keys.identity.iter().map(|key| (key, true));
         for (key, is_identity) in identity.chain(keys.unique.iter().map(|key| (key, false))) {
-            for writer in window.unseen(key, &redo.member.seen).map_err(Failure::Fatal)? {
+            for writer in window.unseen(key, &redo.member(i).seen).map_err(Failure::Fatal)? {
                 writers.gtids.union_with(&writer.gtids);
                 writers.times.push(writer.effective);
                 same_row |= is_identity;
@@ -177,7 +178,7 @@ impl Applier {
 
     /// All rows are locked now: is one in question that was not before? Those that were locked by themselves are known.
     pub(super) async fn look_again(&mut self, redo: &Redo<'_>) -> Result<(), Failure> {
-        if !self.watches(&redo.member.tables) || redo.rows.is_empty() {
+        if !redo.members.iter().any(|member| self.watches(&member.tables)) || redo.rows.is_empty() {
             return Ok(());
         }
         let others: Vec<usize> = (0..redo.rows.len()).filter(|row| !redo.is_known(*row)).collect();
@@ -185,7 +186,7 @@ impl Applier {
             self.reach_now().await?;
         }
         if let Some(window) = &self.window {
-            altered_since(window, redo.member)?;
+            redo.members.iter().try_for_each(|member| altered_since(window, member))?;
         }
         let more = self.in_question(redo, others.into_iter())?;
         if more.is_empty() {

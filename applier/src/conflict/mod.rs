@@ -19,6 +19,7 @@
 mod admin;
 mod block;
 mod check;
+mod decide;
 mod explain;
 mod flip;
 pub(crate) mod follow;
@@ -28,6 +29,7 @@ mod local_row;
 mod locked;
 pub(crate) mod owned;
 pub(crate) mod pair;
+pub(crate) mod parts;
 pub(crate) mod readable;
 pub(crate) mod record;
 mod redo;

@@ -69,7 +69,8 @@ impl Applier {
     /// What a row of a transaction that is done again takes along, locked, as it is written down.
     pub(super) async fn taken_along(&mut self, redo: &Redo<'_>, i: usize) -> Result<Vec<Conflict>, Failure> {
         let row = &redo.rows[i];
-        let malformed = |source| Failure::Fatal(Error::Event { gtid: redo.member.gtid.to_string(), source });
+        let malformed =
+            |source| Failure::Fatal(Error::Event { gtid: redo.member(i).gtid.to_string(), source });
         let all = cascades::taken(&row.table, &row.map, &row.event, &self.collations).map_err(malformed)?;
         if all.is_empty() {
             return Ok(Vec::new());
@@ -93,8 +94,8 @@ impl Applier {
         let (row, (database, table)) = (&redo.rows[i], taken.table);
         let what = if taken.deleted { "deletes" } else { "changes" };
         Conflict {
-            gtid: redo.member.gtid.clone(),
-            committed_at: redo.member.committed_at,
+            gtid: redo.member(i).gtid.clone(),
+            committed_at: redo.member(i).committed_at,
             policy: self.conflicts.of(&database, &table).policy,
             key: taken.key,
             operation: if taken.deleted { "delete" } else { "update" },
