@@ -10,6 +10,8 @@ use twinlog::local_mysql::{Installation, Server, ServerOptions, locate_or_fetch}
 
 use crate::wait::until;
 
+/// How often a deadlock is taken for one that passes.
+const MOST_DEADLOCKS: u32 = 20;
 /// A MySQL that answers at all does so within this time, crash recovery included.
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -136,13 +138,25 @@ impl Region {
         until(&what, ANSWER, async || self.try_connect().await.map_err(|e| e.to_string())).await
     }
 
-    /// Runs statements in one session, one after the other.
+    /// Runs statements in one session, one after the other. What a deadlock rolls back is tried again, from its `BEGIN`, as an
+    /// application does: a link is one more session that locks rows.
     pub async fn run_all<S: AsRef<str>>(&self, statements: &[S]) {
         let mut session = self.connect().await;
-        for statement in statements {
-            let statement = statement.as_ref();
-            let done = session.query_drop(statement).await;
-            done.unwrap_or_else(|e| panic!("{}: {e}: {statement}", self.name));
+        let (mut next, mut begun, mut deadlocks) = (0, None, 0);
+        while let Some(statement) = statements.get(next).map(AsRef::as_ref) {
+            match statement {
+                "BEGIN" => begun = Some(next),
+                "COMMIT" | "ROLLBACK" => begun = None,
+                _ => {}
+            }
+            match session.query_drop(statement).await {
+                Err(mysql_async::Error::Server(e)) if e.code == 1213 && deadlocks < MOST_DEADLOCKS => {
+                    deadlocks += 1;
+                    next = begun.unwrap_or(next);
+                }
+                Err(e) => panic!("{}: {e}: {statement}", self.name),
+                Ok(()) => next += 1,
+            }
         }
         // A lost farewell changes nothing.
         let _ = session.disconnect().await;
