@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use binlog::event::{FLAG_IGNORABLE, Query, Rotate, XaPrepare};
 use binlog::{Event, EventKind, FormatDescription, Gtid, Part, TransactionTracker, payload};
 
-use crate::Error;
 use crate::order::Order;
 use crate::position::SourcePosition;
 use crate::rows::{Rows, RowsBuilder};
+use crate::{Error, ddl};
 
 /// Most bytes of one event of a compressed transaction. The server's own limit is `max_allowed_packet`, 1 GiB.
 const LARGEST_EVENT: usize = (1 << 30) + (1 << 20);
@@ -258,7 +258,7 @@ impl Open {
         }
         // A statement in a transaction that BEGIN opened is text only where rows could not be logged;
         // the table of CREATE TABLE … SELECT is the one exception. Alone, it commits by itself.
-        if query.starts_with("CREATE TABLE") && query.sql.ends_with(b"START TRANSACTION") {
+        if ddl::opens_transaction(query) {
             self.create = Some(event.clone());
         } else if self.statement.replace(event.clone()).is_some() || !self.rows.is_empty() {
             return Err(self.refuse(

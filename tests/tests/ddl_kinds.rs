@@ -16,6 +16,10 @@ const STATEMENTS: &[&str] = &[
     "CREATE TABLE like_a LIKE a",
     "CREATE TABLE IF NOT EXISTS a (other INT)",
     "CREATE TABLE from_a (PRIMARY KEY (id)) SELECT id, n * 2 AS twice FROM a",
+    "CREATE TABLE with_options (PRIMARY KEY (id)) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT 'START TRANSACTION' \
+     SELECT id, n FROM a",
+    "CREATE TABLE no_rows (c VARCHAR(30) DEFAULT 'START TRANSACTION', id INT PRIMARY KEY) COMMENT = 'START TRANSACTION'",
+    "INSERT INTO no_rows (id) VALUES (1)",
     "ALTER TABLE a ADD COLUMN first_one INT FIRST, ADD COLUMN after_n VARCHAR(9) DEFAULT 'x' AFTER n",
     "INSERT INTO a (n, after_n) VALUES (4, 'y')",
     "SET time_zone = '-07:00', timestamp = 1700000000.123456",
@@ -200,6 +204,9 @@ async fn a_link_without_ddl_passes_what_leaves_rows_and_goes_on_when_the_target_
     let status = pair.wait_state("eu-us", "failed", SOON).await;
     assert!(status.last_error().contains("shop.made"), "{}", status.last_error());
     pair.us.run("CREATE TABLE shop.made (id INT NOT NULL DEFAULT '0')").await;
+    pair.wait_in_step(SOON).await;
+    pair.us.run("CREATE TABLE shop.made_as (id INT NOT NULL DEFAULT '0') COMMENT 'said'").await;
+    pair.eu.run("CREATE TABLE shop.made_as ENGINE = InnoDB COMMENT 'said' SELECT 1 AS id").await;
     pair.wait_in_step(SOON).await;
     pair.eu.run("TRUNCATE TABLE shop.t").await;
     let status = pair.wait_state("eu-us", "failed", SOON).await;

@@ -23,6 +23,7 @@ mod run;
 mod tests;
 
 use classify::is_database_option;
+use lexer::tokens;
 
 pub(crate) use alter::Clause;
 pub(crate) use change::{Change, changes};
@@ -41,6 +42,18 @@ pub(crate) fn classify_query(query: &Query<'_>) -> Statement {
 /// What a query event's statement does to tables.
 pub(crate) fn changes_of(query: &Query<'_>) -> Vec<Change> {
     with_text(query, changes)
+}
+
+/// Is it the first half of `CREATE TABLE … SELECT`, whose rows follow in the same transaction? The server puts its words
+/// behind the columns, and options that were given to the table behind them.
+pub(crate) fn opens_transaction(query: &Query<'_>) -> bool {
+    const WORDS: &[u8] = b"START TRANSACTION";
+    let has_words = |sql: &str, _: &str, ansi: bool| {
+        tokens(sql, ansi).windows(2).any(|pair| pair[0].is("START") && pair[1].is("TRANSACTION"))
+    };
+    query.starts_with("CREATE TABLE")
+        && (query.sql.ends_with(WORDS)
+            || query.sql.windows(WORDS.len()).any(|words| words == WORDS) && with_text(query, has_words))
 }
 
 fn with_text<T>(query: &Query<'_>, read: fn(&str, &str, bool) -> T) -> T {

@@ -120,7 +120,7 @@ impl Applier {
             }
             Err(error) => vec![Err(error)],
         });
-        let commit = query.sql.ends_with(b"START TRANSACTION").then(|| b"COMMIT".to_vec());
+        let commit = super::opens_transaction(query).then(|| b"COMMIT".to_vec());
         for step in as_original.into_iter().map(Ok).chain(rows).chain(commit.map(Ok)) {
             match self.connection.query(step?).await {
                 Ok(_) => {}

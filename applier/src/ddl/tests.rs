@@ -1,7 +1,10 @@
 //! The classifier against the statements MySQL has.
 
+use binlog::event::{Header, Query};
+use binlog::{Event, EventKind};
+
 use super::classify::{ObjectName, Statement, classify};
-use super::rename;
+use super::{opens_transaction, rename};
 use crate::Names;
 
 fn on(names: &[&str]) -> Vec<ObjectName> {
@@ -189,4 +192,17 @@ proptest::proptest! {
         classify(&sql, "db", true);
         classify(&format!("{head} {sql}"), "", false);
     }
+}
+
+#[test]
+fn the_words_behind_the_columns_tell_that_rows_follow_and_a_text_does_not() {
+    let opens = |sql: &str| {
+        let header = Header { timestamp: 0, kind: EventKind::Query, server_id: 1, log_pos: 0, flags: 0 };
+        let event = Event::build(&header, &[&[0; 14], sql.as_bytes()].concat());
+        opens_transaction(&Query::parse(&event).unwrap())
+    };
+    assert!(opens("CREATE TABLE `t` (`a` int) START TRANSACTION"));
+    assert!(opens("CREATE TABLE `t` (\n  `a` int\n) START TRANSACTION ENGINE=InnoDB COMMENT='x'"));
+    assert!(!opens("CREATE TABLE `t` (`a` int) COMMENT='START TRANSACTION' ENGINE=InnoDB"));
+    assert!(!opens("CREATE TABLE `START TRANSACTION` (`a` int)"));
 }
