@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Pair, PairOptions, Region, until};
+use harness::{Finished, Pair, PairOptions, Region, until};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -107,6 +107,37 @@ async fn triggers_and_cascades_take_effect_once_and_every_statement_arrives() {
     pair.wait_in_step(SOON).await;
     assert_eq!(counts(&pair.eu).await, written);
     pair.assert_alive();
+}
+
+/// One statement on a parent and a child that the parent takes along: the server logs the child's row twice, and nobody
+/// can delete it twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_logged_twice_stops_the_link_until_a_person_says_go_on() {
+    let pair = pair().await;
+    pair.eu
+        .run_all(&[
+            "INSERT INTO shop.parent VALUES (4, 'four')",
+            "INSERT INTO shop.child VALUES (40, 4), (41, 4)",
+        ])
+        .await;
+    pair.wait_in_step(SOON).await;
+    pair.eu
+        .run_all(&[
+            "USE shop",
+            "DELETE p, c FROM shop.parent p JOIN shop.child c ON c.parent = p.id WHERE p.id = 4 AND c.id = 40",
+        ])
+        .await;
+    let status = pair.wait_state("eu-us", "failed", SOON).await;
+    for words in ["delete of shop.child at {\"id\":40}", "the row is not there"] {
+        assert!(status.last_error().contains(words), "{words}: {}", status.last_error());
+    }
+    assert_eq!(pair.us.row::<u64>("SELECT COUNT(*) FROM shop.child").await, 2, "nothing is half done");
+    let config = pair.config().to_string_lossy();
+    let decide = ["conflicts", "resolve", "us/1", "-c", &config, "--take", "source"];
+    let said = Finished::of(&decide, SOON).await;
+    assert_eq!(said.code, 0, "{said}");
+    pair.wait_in_step(SOON).await;
+    assert_eq!(pair.us.row::<u64>("SELECT COUNT(*) FROM shop.child").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
