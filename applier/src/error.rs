@@ -463,9 +463,7 @@ impl Error {
             Self::Purged { .. } => {
                 "copy the tables again and begin anew with twinlog link reset; raise relay.retain for the future".into()
             }
-            Self::Sequence { source: SequenceError::Unknown(_), .. } => {
-                "upgrade twinlog: a version that knows the source's server knows its events".into()
-            }
+            Self::Sequence { source, .. } => return source.remedy().map(Into::into),
             Self::Payload { source: PayloadError::Algorithm(_), .. } => {
                 "upgrade twinlog; or set binlog_transaction_compression = OFF at the source, do in the target what the transaction did, then skip it with twinlog link skip --gtid".into()
             }
@@ -475,7 +473,6 @@ impl Error {
             | Self::StreamEnded
             | Self::Stopped
             | Self::Event { .. }
-            | Self::Sequence { .. }
             | Self::WindowBehind { .. }
             | Self::DefinitionChanged { .. } => return None,
         })

@@ -8,6 +8,7 @@
 //! trying again can't mend. It knows no segment and no sled: what it wants of a relay it asks over the wire.
 
 mod apply;
+mod apply_group;
 mod attempt;
 mod cascades;
 mod catalog;

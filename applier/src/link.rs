@@ -5,7 +5,8 @@
 //!            ◀──acknowledgements── what the checkpoint covers ──────┘
 //! ```
 //! Data flows one way. Whatever fails, the three end together, and the next round starts from the checkpoint
-//! alone: nothing in memory survives a round. What happens between rounds is `life/cycle.rs`.
+//! alone: nothing in memory survives a round but what was read of the target's log (`conflict/shelf.rs`). What happens
+//! between rounds is `life/cycle.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,6 +45,18 @@ pub enum SequenceError {
     Event(#[from] EventError),
 }
 
+impl SequenceError {
+    /// What a person can do; `None` where the log itself is wrong.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown(_) => {
+                Some("upgrade twinlog: a version that knows the source's server knows its events")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Follows a stream and tells what each event is. A whole transaction leaves it where it began, so that
 /// it can start at any transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

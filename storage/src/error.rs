@@ -253,10 +253,8 @@ impl Error {
             Self::PurgedUnread { .. } => {
                 "raise `relay.retain`, or make the downstream a link, which purging waits for".into()
             }
-            Self::Sequence { source: SequenceError::Unknown(_), .. } => {
-                "upgrade twinlog: a version that knows the source's server knows its events".into()
-            }
-            Self::Sequence { .. } | Self::NoSourceFile | Self::Unfinished | Self::NotEmpty => return None,
+            Self::Sequence { source, .. } => return source.remedy().map(Into::into),
+            Self::NoSourceFile | Self::Unfinished | Self::NotEmpty => return None,
         })
     }
 

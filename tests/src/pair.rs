@@ -282,6 +282,15 @@ impl Pair {
         .await
     }
 
+    /// Skips the transaction that a link has stopped at.
+    pub async fn skip_failed(&self, link: &str) {
+        let status = self.link_status(link).await;
+        let config = self.config.to_string_lossy();
+        let skip = ["link", "skip", "-c", &config, "--link", link, "--gtid", status.stopped_at()];
+        let said = Finished::of_command(twinlog().args(skip), START).await;
+        assert_eq!(said.code, 0, "{said}");
+    }
+
     /// Waits until both regions hold the same tables and rows.
     pub async fn wait_in_step(&self, within: Duration) {
         let equal = async || Box::pin(difference(&self.eu, &self.us, &self.schemas)).await;

@@ -145,7 +145,7 @@ impl Region {
         let (mut next, mut begun, mut deadlocks) = (0, None, 0);
         while let Some(statement) = statements.get(next).map(AsRef::as_ref) {
             match statement {
-                "BEGIN" => begun = Some(next),
+                "BEGIN" | "START TRANSACTION" => begun = Some(next),
                 "COMMIT" | "ROLLBACK" => begun = None,
                 _ => {}
             }

@@ -61,6 +61,12 @@ impl LinkStatus {
         self.text("last_error")
     }
 
+    /// The source's transaction that its last error names first.
+    pub fn stopped_at(&self) -> &str {
+        let gtid = self.last_error().split_whitespace().nth(1).unwrap_or_default();
+        gtid.trim_end_matches(':')
+    }
+
     /// The source's transactions that are applied or passed over.
     pub fn applied(&self) -> binlog::GtidSet {
         let text = self.text("gtid_applied");

@@ -13,8 +13,6 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-/// How long the links may take once the writers have ended, beside what they may have fallen behind: half as long as those
-/// have written.
 const SOON: Duration = Duration::from_secs(60);
 /// Few enough rows that both sides change the same ones.
 const ROWS: u32 = 12;
@@ -89,7 +87,7 @@ async fn storm(pair: Pair, overwrites: Option<&str>) {
         }
     };
     let ((eu, us, us_too), ()) = tokio::join!(writers, troubles);
-    pair.wait_in_step(SOON + duration() / 2).await;
+    pair.wait_in_step(SOON).await;
     let (mut conflicts, mut undecided) = (0, 0);
     for region in [&pair.eu, &pair.us] {
         let query =

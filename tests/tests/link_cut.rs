@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Pace, Pair, PairOptions, Workload, seed, until};
+use harness::{Pace, Pair, PairOptions, Process, Workload, seed, until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -75,4 +75,54 @@ async fn a_slow_and_distant_link_still_ends_in_step() {
     let committed = workload.stop().await;
     pair.wait_in_step(IN_STEP).await;
     committed.assert_in_both(&pair).await;
+}
+
+/// What the target wrote since the source's region last heard of it is read once, however often the link is cut; and it
+/// still tells a conflict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_cut_does_not_read_the_target_s_log_again_and_still_knows_who_wrote_there() {
+    let mut pair = Pair::new(PairOptions::default()).await;
+    pair.configure(|file| {
+        for link in ["eu-us", "us-eu"] {
+            file.add_to_link(link, "on_conflict = \"newest\"");
+        }
+    });
+    for region in [&pair.eu, &pair.us] {
+        region.run_all(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY, n INT)"]).await;
+    }
+    pair.start().await;
+    pair.eu.run("INSERT INTO shop.t VALUES (1, 0), (2, 0)").await;
+    pair.wait_in_step(IN_STEP).await;
+    // eu hears nothing of this.
+    pair.stop_one(Process::Applier("us-eu")).await;
+    for n in 1..=40 {
+        pair.us.run(&format!("UPDATE shop.t SET n = {n} WHERE id = 1")).await;
+    }
+    let unseen = pair.us.gtid_executed().await;
+    // A row of its own: to commit it the link reads the target's log as far as that.
+    pair.eu.run("UPDATE shop.t SET n = 1 WHERE id = 2").await;
+    pair.wait_applied("eu-us", IN_STEP).await;
+    let attached = || {
+        let log = pair.log(Process::Relay("us"));
+        let mine = log.lines().filter(|line| line.contains("attached") && line.contains("shop/eu/us#window"));
+        mine.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = attached().len();
+    pair.link("eu-us").cut();
+    pair.link("eu-us").mend();
+    let last = until("the link reads the target's log again", IN_STEP, async || {
+        let all = attached();
+        all.get(before..).and_then(<[_]>::last).cloned().ok_or(format!("{all:?}"))
+    })
+    .await;
+    let from = last.split("from=after ").nth(1).unwrap_or_else(|| panic!("{last}"));
+    let from: binlog::GtidSet = from.trim().parse().unwrap_or_else(|_| panic!("{last}"));
+    let unseen: binlog::GtidSet = unseen.parse().expect("a GTID set");
+    assert!(from.contains_all(&unseen), "it begins behind {from}, and {unseen} was read before");
+    pair.eu.run("UPDATE shop.t SET n = -1 WHERE id = 1").await;
+    pair.wait_applied("eu-us", IN_STEP).await;
+    let query = "SELECT CONCAT_WS(' ', table_name, kind, operation) FROM twinlog.conflict";
+    assert_eq!(pair.us.rows::<String>(query).await, ["t changed update"]);
+    pair.start_one(Process::Applier("us-eu"));
+    pair.wait_in_step(IN_STEP).await;
 }

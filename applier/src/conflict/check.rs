@@ -90,9 +90,7 @@ impl Applier {
     /// Waits, holding no locks, until the window has these. The link says meanwhile what it waits for.
     pub(crate) async fn wait_for_window(&mut self, needed: &GtidSet) -> Result<(), Error> {
         let Some(window) = self.window.clone() else { return Ok(()) };
-        let to = &self.link.to;
-        let lacks = needed.minus(&window.followed());
-        self.progress.waits_for(Some(format!("waiting for relay {to}: the conflict window lacks {lacks}")));
+        self.progress.waits_for(Some(window.waits(&self.link.to, needed)));
         while !window.reaches(needed, WITHOUT_LOCKS).await {
             if self.stop.is_cancelled() {
                 return Err(Error::Stopped);

@@ -19,7 +19,7 @@ impl Applier {
         if self.is_in_doubt(redo, i).await? {
             return self.leave_in_doubt(redo, i).await;
         }
-        if self.writers(redo, i)?.times.is_empty() {
+        if self.writers(redo, i).map_err(Failure::Fatal)?.times.is_empty() {
             let taken = self.taken_along(redo, i).await?;
             let row = &redo.rows[i];
             let statement = row.statement(&row.event);
@@ -32,7 +32,7 @@ impl Applier {
             refused = Some((kind, error));
         }
         self.look_up_row(redo, i).await?;
-        let writers = self.writers(redo, i)?;
+        let writers = self.writers(redo, i).map_err(Failure::Fatal)?;
         self.decide_row(redo, i, refused, writers).await
     }
 

@@ -16,8 +16,8 @@ use super::{local_row, owned, readable};
 use crate::Error;
 use crate::apply::{Applier, Failure};
 
-/// Rows that are asked for in one round trip.
-const TOGETHER: usize = 500;
+/// Bytes of questions that are asked in one round trip: of a wide table each is long.
+const TOGETHER: usize = 1 << 20;
 /// Rows that are remembered; of more, each is read once more when it is decided about.
 const KEPT: usize = 1000;
 
@@ -64,7 +64,8 @@ impl Locked {
 
 /// A row to read, and which of a change's images it is: both where the change leaves it its key.
 struct Question {
-    row: usize,
+    /// Which of the rows asked about.
+    at: usize,
     of_before: bool,
     of_after: bool,
     query: Vec<u8>,
@@ -74,29 +75,15 @@ impl Applier {
     /// Locks rows, and brings the window up to what the target has executed then. Where there is no row the gap is locked,
     /// so that nobody inserts it meanwhile (the transaction runs REPEATABLE READ).
     pub(super) async fn lock_all(&mut self, redo: &mut Redo<'_>, rows: &[usize]) -> Result<(), Failure> {
-        let questions = self.questions_of(redo, rows)?;
-        let mut asked: Vec<&[u8]> = questions.iter().map(|q| q.query.as_slice()).collect();
-        if self.window.is_some() {
-            asked.push(owned::QUESTION.as_bytes());
-        }
-        let mut answers = Vec::with_capacity(asked.len());
-        for some in asked.chunks(TOGETHER) {
-            let ran = self.connection.ask_group(some).await;
-            answers.extend(self.owner.settle(&mut self.connection, ran, false).await?);
-        }
-        if let Some(answer) = answers.get(questions.len()) {
+        let last = self.window.is_some().then_some(owned::QUESTION);
+        let (found, answer) = self.ask_about(redo, rows, last).await?;
+        if let Some(answer) = answer {
             let malformed = || wire::Error::Invalid { what: "not a GTID set".into() };
             let failed = Error::target("asking what it has executed");
-            let executed = owned::read(answer).ok_or_else(|| Failure::Fatal(failed(malformed())))?;
+            let executed = owned::read(&answer).ok_or_else(|| Failure::Fatal(failed(malformed())))?;
             self.reach(&executed).await?;
         }
-        let kept = &rows[..rows.len().min(KEPT)];
-        redo.locked.0.extend(kept.iter().map(|row| (*row, Found::default())));
-        for (question, answer) in questions.iter().zip(&answers) {
-            if let Some(found) = redo.locked.0.get_mut(&question.row) {
-                found.take(question, &redo.rows[question.row].map, answer);
-            }
-        }
+        redo.locked.0.extend(rows.iter().copied().zip(found).take(KEPT));
         Ok(())
     }
 
@@ -105,23 +92,39 @@ impl Applier {
         if let Some(found) = redo.locked.0.get(&i) {
             return Ok(found.clone());
         }
-        let questions = self.questions_of(redo, &[i])?;
-        let asked: Vec<&[u8]> = questions.iter().map(|q| q.query.as_slice()).collect();
-        let ran = self.connection.ask_group(&asked).await;
-        let answers = self.owner.settle(&mut self.connection, ran, false).await?;
-        let mut found = Found::default();
-        for (question, answer) in questions.iter().zip(&answers) {
-            found.take(question, &redo.rows[i].map, answer);
+        let (found, _) = self.ask_about(redo, &[i], None).await?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    /// Reads and locks rows; gives how each stands, and the answer to a `last` question, asked under their locks.
+    async fn ask_about(
+        &mut self,
+        redo: &Redo<'_>,
+        rows: &[usize],
+        last: Option<&str>,
+    ) -> Result<(Vec<Found>, Option<Answer>), Failure> {
+        let questions = self.questions_of(redo, rows)?;
+        let mut asked: Vec<&[u8]> = questions.iter().map(|q| q.query.as_slice()).collect();
+        asked.extend(last.map(str::as_bytes));
+        let mut answers = Vec::with_capacity(asked.len());
+        for some in packets(&asked, TOGETHER.min(self.largest_event)) {
+            let ran = self.connection.ask_group(some).await;
+            answers.extend(self.owner.settle(&mut self.connection, ran, false).await?);
         }
-        Ok(found)
+        let mut found = vec![Found::default(); rows.len()];
+        for (question, answer) in questions.iter().zip(&answers) {
+            let map = &redo.rows[rows[question.at]].map;
+            found[question.at].take(question, map, answer);
+        }
+        Ok((found, answers.into_iter().nth(questions.len())))
     }
 
     fn questions_of(&self, redo: &Redo<'_>, rows: &[usize]) -> Result<Vec<Question>, Failure> {
         let mut questions = Vec::new();
-        for &at in rows {
-            let gtid = &redo.member(at).gtid;
+        for (at, &i) in rows.iter().enumerate() {
+            let gtid = &redo.member(i).gtid;
             let malformed = |source| Failure::Fatal(Error::Event { gtid: gtid.to_string(), source });
-            let row = &redo.rows[at];
+            let row = &redo.rows[i];
             let all = RowsEvent::parse(&row.event, &row.map).map_err(malformed)?;
             let Some(change) = all.changes().next().transpose().map_err(malformed)? else { continue };
             let stays = row.keys.identity.len() < 2;
@@ -135,14 +138,14 @@ impl Applier {
             };
             for (image, of_before, of_after) in images {
                 let query = local_row::question(&self.collations, &row.table, &row.map, image);
-                questions.extend(query.map(|query| Question { row: at, of_before, of_after, query }));
+                questions.extend(query.map(|query| Question { at, of_before, of_after, query }));
             }
         }
         Ok(questions)
     }
 
     /// Who wrote a row's keys, of those that the transaction's region had not seen.
-    pub(super) fn writers(&self, redo: &Redo<'_>, i: usize) -> Result<Writers, Failure> {
+    pub(super) fn writers(&self, redo: &Redo<'_>, i: usize) -> Result<Writers, Error> {
         let mut writers = Writers { times: Vec::new(), gtids: GtidSet::new(), other_row: false };
         let mut same_row = false;
         let Some(window) = self.window.as_ref().filter(|_| self.is_watched(&redo.rows[i].table)) else {
@@ -151,7 +154,7 @@ impl Applier {
         let keys = &redo.keys[i];
         let identity = keys.identity.iter().map(|key| (key, true));
         for (key, is_identity) in identity.chain(keys.unique.iter().map(|key| (key, false))) {
-            for writer in window.unseen(key, &redo.member(i).seen).map_err(Failure::Fatal)? {
+            for writer in window.unseen(key, &redo.member(i).seen)? {
                 writers.gtids.union_with(&writer.gtids);
                 writers.times.push(writer.effective);
                 same_row |= is_identity;
@@ -166,7 +169,7 @@ impl Applier {
         &self,
         redo: &Redo<'_>,
         rows: impl Iterator<Item = usize>,
-    ) -> Result<Vec<usize>, Failure> {
+    ) -> Result<Vec<usize>, Error> {
         let mut found = Vec::new();
         for row in rows {
             if !self.writers(redo, row)?.times.is_empty() {
@@ -188,7 +191,7 @@ impl Applier {
         if let Some(window) = &self.window {
             redo.members.iter().try_for_each(|member| altered_since(window, member))?;
         }
-        let more = self.in_question(redo, others.into_iter())?;
+        let more = self.in_question(redo, others.into_iter()).map_err(Failure::Fatal)?;
         if more.is_empty() {
             return Ok(());
         }
@@ -204,5 +207,34 @@ impl Applier {
         let executed =
             executed.map_err(Error::target("asking what it has executed")).map_err(Failure::Fatal)?;
         self.reach(&executed).await
+    }
+}
+
+/// Statements in runs of about so many bytes, none empty.
+fn packets<'a, 's>(mut all: &'a [&'s [u8]], bytes: usize) -> impl Iterator<Item = &'a [&'s [u8]]> {
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fit = all.iter().take_while(|statement| {
+            sum += statement.len();
+            sum <= bytes
+        });
+        let (some, rest) = all.split_at(fit.count().max(1).min(all.len()));
+        all = rest;
+        (!some.is_empty()).then_some(some)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::packets;
+
+    #[test]
+    fn what_is_asked_together_is_no_longer_than_a_packet_may_be_and_nothing_is_left_out() {
+        let all: Vec<&[u8]> = vec![b"aaaa", b"bb", b"cc", b"dddddddddd", b"e"];
+        let cut = |bytes| packets(&all, bytes).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(cut(100), [5]);
+        assert_eq!(cut(8), [3, 1, 1]);
+        assert_eq!(cut(1), [1, 1, 1, 1, 1]);
+        assert_eq!(packets(&[], 8).count(), 0);
     }
 }

@@ -177,11 +177,7 @@ impl Applier {
         }
         let mut redo = Redo { members, rows, of, keys, open, ..Redo::default() };
         // Most are known before the first attempt: they are locked together.
-        match self.in_question(&redo, 0..redo.rows.len()) {
-            Ok(known) => redo.in_question.extend(known),
-            Err(Failure::Fatal(error)) => return Err(error),
-            Err(_) => {}
-        }
+        redo.in_question.extend(self.in_question(&redo, 0..redo.rows.len())?);
         Ok(redo)
     }
 
@@ -230,7 +226,7 @@ impl Applier {
         notes.extend(redo.open.iter().map(|open| open.close(&self.schema)));
         notes.append(&mut redo.doubts);
         let began = Instant::now();
-        if notes.iter().map(String::len).sum::<usize>() > TOGETHER {
+        if notes.iter().map(String::len).sum::<usize>() > TOGETHER.min(self.largest_event) {
             for note in notes.drain(..) {
                 self.step(note.as_bytes()).await?;
             }

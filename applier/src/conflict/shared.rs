@@ -86,6 +86,12 @@ impl SharedWindow {
         self.with(|window| window.unseen(key, seen)).map_err(|source| Error::WindowFile { source })
     }
 
+    /// What a status says while this is not all read.
+    pub(crate) fn waits(&self, region: &str, gtids: &GtidSet) -> String {
+        let lacks = gtids.minus(&self.followed());
+        format!("waiting for relay {region}: the conflict window lacks {lacks}")
+    }
+
     /// Waits until all of this is read; `false` when it takes longer.
     pub(crate) async fn reaches(&self, gtids: &GtidSet, within: Duration) -> bool {
         let mut moved = self.0.moved.subscribe();

@@ -143,8 +143,7 @@ impl Hand {
             if self.shared.stop.is_cancelled() {
                 return Err(Error::Stopped);
             }
-            let waits = format!("waiting for relay {}: the conflict window lacks {needed}", self.shared.to);
-            self.shared.progress.waits_for(Some(waits));
+            self.shared.progress.waits_for(Some(two_way.window.waits(&self.shared.to, needed)));
         }
         Ok(())
     }
