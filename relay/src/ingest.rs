@@ -72,7 +72,7 @@ impl Ingest {
                 Ended::WriterGone => return Ok(()),
                 Ended::Failed(error) => {
                     self.progress.state("failed");
-                    self.progress.error(crate::describe(&error));
+                    self.progress.error(crate::with_remedy(&error, error.remedy()));
                     return Err(error);
                 }
                 Ended::Lost(error) => error,
@@ -83,7 +83,7 @@ impl Ingest {
             let wait = backoff.mul_f64(rand::random_range(0.5..1.5));
             tracing::warn!(error = crate::describe(&error), retry_in = ?wait, "source lost");
             self.progress.state(if error.is_transient() { "waiting" } else { "diverged" });
-            self.progress.error(crate::describe(&error));
+            self.progress.error(crate::with_remedy(&error, error.remedy()));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),

@@ -203,7 +203,7 @@ impl Relay {
         let result = finish(&mut tasks, &stop).await;
         if let Err(error) = &result {
             progress.state("failed");
-            progress.error(describe(error));
+            progress.error(with_remedy(error, error.remedy()));
         }
         result
     }
@@ -276,6 +276,15 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// An error as the status tells it: with what a person can do.
+pub(crate) fn with_remedy(error: &dyn std::error::Error, remedy: Option<String>) -> String {
+    let text = describe(error);
+    match remedy {
+        Some(remedy) => format!("{text} (remedy: {remedy})"),
+        None => text,
+    }
 }
 
 #[cfg(test)]

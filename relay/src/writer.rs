@@ -117,7 +117,9 @@ impl Thread {
         let point = loop {
             match self.writer.prepare_sync() {
                 Ok(point) => break point,
-                Err(error @ storage::Error::NoSpace { .. }) => self.wait(&with_remedy(&error)),
+                Err(error @ storage::Error::NoSpace { .. }) => {
+                    self.wait(&crate::with_remedy(&error, error.remedy()))
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -161,7 +163,7 @@ impl Thread {
                 Ok(Appended::Whole) => self.transactions += 1,
                 Ok(Appended::Inside | Appended::Passed) => {}
                 Err(error @ storage::Error::NoSpace { .. }) => {
-                    self.wait(&with_remedy(&error));
+                    self.wait(&crate::with_remedy(&error, error.remedy()));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -189,12 +191,5 @@ impl Thread {
             tracing::info!("there is room again");
             self.progress.state("running");
         }
-    }
-}
-
-fn with_remedy(error: &storage::Error) -> String {
-    match error.remedy() {
-        Some(remedy) => format!("{error} (remedy: {remedy})"),
-        None => error.to_string(),
     }
 }
