@@ -112,7 +112,12 @@ impl Applier {
         // Base64 makes four bytes of three; the rest of the packet is the statement around it.
         let fits = tools.max_packet.saturating_sub(1 << 16) / 4 * 3;
         let max_event_bytes = MAX_EVENT_BYTES.min(fits);
-        let owner = Owner { link: tools.link.clone(), schema: tools.schema.clone(), max_event_bytes };
+        let owner = Owner {
+            link: tools.link.clone(),
+            schema: tools.schema.clone(),
+            max_event_bytes,
+            collations: tools.collations.clone(),
+        };
         let applier = Self {
             connection,
             lanes: tools.lanes,

@@ -13,10 +13,14 @@ use wire::{Answer, Connection, GroupError};
 
 use crate::apply::Failure;
 use crate::catalog::{TargetTable, definition_in};
+use crate::collations::Collations;
 use crate::conflict::owned;
 use crate::group::Group;
 use crate::origin::LinkKey;
-use crate::{Error, sql};
+use crate::{Error, sql, zone};
+
+/// The target does not know a time zone by this name: it may have no tables of them.
+const UNKNOWN_ZONE: u16 = 1298;
 
 /// Whose transactions these are.
 #[derive(Clone, Debug)]
@@ -25,6 +29,7 @@ pub(crate) struct Owner {
     pub(crate) schema: String,
     /// Most bytes of row events in one `BINLOG` statement.
     pub(crate) max_event_bytes: usize,
+    pub(crate) collations: Arc<Collations>,
 }
 
 /// What goes around a group's rows.
@@ -47,15 +52,40 @@ impl Owner {
         group: &Group,
         around: &Around,
     ) -> Result<Vec<Answer>, Failure> {
+        let zone = group.zone().map(|zone| zone::set(zone));
+        let mut ran = self.run(connection, group, around, zone.as_deref()).await;
+        if zone.is_some() && ran.is_err() {
+            // Its connection may be gone: then the first error is the one to tell.
+            _ = connection.execute(zone::UTC).await;
+            if matches!(&ran, Err(Failure::Refused(source)) if source.code == UNKNOWN_ZONE) {
+                ran = self.run(connection, group, around, None).await;
+            }
+        }
+        let answers = ran?;
+        self.mend(connection, group).await?;
+        Ok(answers)
+    }
+
+    /// One try, with the rows written under a time zone.
+    async fn run(
+        &self,
+        connection: &mut Connection,
+        group: &Group,
+        around: &Around,
+        zone: Option<&str>,
+    ) -> Result<Vec<Answer>, Failure> {
         let questions: Vec<&[u8]> = around.questions.iter().map(String::as_bytes).collect();
         let mut chunks = group.statements(self.max_event_bytes).peekable();
         let first = chunks.next().transpose().map_err(Failure::Fatal)?.unwrap_or_default();
         let mut statements: Vec<&[u8]> = vec![b"BEGIN", around.fence.as_bytes()];
         statements.extend(around.below.iter().map(|(_, question)| question.as_bytes()));
+        statements.extend(zone.map(str::as_bytes));
         statements.push(&first);
         let in_one = chunks.peek().is_none();
+        let back = zone.map(|_| zone::UTC.as_bytes());
+        let behind: Vec<&[u8]> = back.into_iter().chain(questions).collect();
         if in_one {
-            statements.extend(&questions);
+            statements.extend(&behind);
         }
         let mut answers = self.run_fenced(connection, &statements).await?.split_off(2);
         let take = around.would_take(&answers);
@@ -64,7 +94,7 @@ impl Owner {
             return Err(Failure::Collides(take));
         }
         if in_one {
-            return Ok(answers.split_off(around.below.len() + 1));
+            return Ok(answers.split_off(answers.len() - around.questions.len()));
         }
         drop(first);
         for chunk in chunks {
@@ -73,8 +103,9 @@ impl Owner {
             let ran = connection.run_group(&[chunk.as_slice()]).await;
             self.settle(connection, ran, false).await?;
         }
-        let ran = connection.ask_group(&questions).await;
-        self.settle(connection, ran, false).await
+        let ran = connection.ask_group(&behind).await;
+        let mut answers = self.settle(connection, ran, false).await?;
+        Ok(answers.split_off(answers.len() - around.questions.len()))
     }
 
     /// Commits it. Only COMMIT's own OK says that it is.

@@ -15,6 +15,7 @@ use crate::collations::{Collations, Folding};
 use crate::conflict::key::TableKeys;
 use crate::conflict::owned;
 use crate::definition::{Shape, describe};
+use crate::generated::{computes_by_session, follows_from_session};
 use crate::remap::{ColumnFacts, Misfit, Plan, Remap, TargetColumn, plan};
 use crate::{Error, cascades, sql, unique_keys};
 
@@ -31,6 +32,10 @@ pub(crate) struct TargetTable {
     pub(crate) cascades: Vec<Cascade>,
     /// Positions of columns that the images of rows do not have: the source has no such columns.
     pub(crate) lacking: Vec<usize>,
+    /// Positions of stored generated columns that the target may compute otherwise than the source did.
+    pub(crate) recomputed: Vec<usize>,
+    /// Does writing a row compute anything by the session's time zone?
+    pub(crate) zoned: bool,
     columns: Vec<TargetColumn>,
 }
 
@@ -50,6 +55,17 @@ pub(crate) struct Catalog {
     connection: Connection,
     collations: Arc<Collations>,
     tables: HashMap<(String, String), Entry>,
+}
+
+/// What is read of a table's columns.
+struct Columns {
+    columns: Vec<TargetColumn>,
+    /// Where each is, by its name in lower case, with how its values are folded in keys.
+    places: HashMap<String, (usize, Folding)>,
+    /// See [`TargetTable::recomputed`].
+    recomputed: Vec<usize>,
+    /// The names of those that are shown by the session's time zone, and of those made of them.
+    of_session: Vec<String>,
 }
 
 struct Entry {
@@ -238,47 +254,63 @@ impl Catalog {
     async fn define(&mut self, database: &str, table: &str) -> Result<Option<TargetTable>, Error> {
         let mut create = show_create(&mut self.connection, database, table).await?;
         for _ in 0..ATTEMPTS {
-            let (columns, places) = self.read_columns(database, table).await?;
+            let Columns { columns, places, recomputed, of_session } =
+                self.read_columns(database, table).await?;
             let keys = unique_keys::read(&mut self.connection, database, table).await?;
             let cascades = cascades::read(&mut self.connection, database, table).await?;
             let again = show_create(&mut self.connection, database, table).await?;
             if create == again {
                 let Some(create) = create else { return Ok(None) };
                 let keys = TableKeys::new((database, table), &keys, |name| places.get(name).copied());
+                let zoned = computes_by_session(&create, &of_session);
                 let (database, table) = (database.into(), table.into());
                 let lacking = Vec::new();
-                return Ok(Some(TargetTable { database, table, create, keys, cascades, lacking, columns }));
+                return Ok(Some(TargetTable {
+                    database,
+                    table,
+                    create,
+                    keys,
+                    cascades,
+                    lacking,
+                    recomputed,
+                    zoned,
+                    columns,
+                }));
             }
             create = again;
         }
         Err(Error::DefinitionChanged { table: format!("{database}.{table}") })
     }
 
-    /// The columns, and where each is, with how its values are folded in keys.
-    async fn read_columns(
-        &mut self,
-        database: &str,
-        table: &str,
-    ) -> Result<(Vec<TargetColumn>, HashMap<String, (usize, Folding)>), Error> {
+    async fn read_columns(&mut self, database: &str, table: &str) -> Result<Columns, Error> {
         let failed = Error::target("reading a table's definition");
         let query = format!(
             "SELECT COLUMN_NAME AS name, COLUMN_TYPE AS type, CHARACTER_OCTET_LENGTH AS octets, \
              CHARACTER_MAXIMUM_LENGTH AS characters, CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation, \
-             IS_NULLABLE AS nullable, COLUMN_DEFAULT AS value, EXTRA AS extra, COLUMN_KEY AS in_key \
-             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+             IS_NULLABLE AS nullable, COLUMN_DEFAULT AS value, EXTRA AS extra, COLUMN_KEY AS in_key, \
+             GENERATION_EXPRESSION AS expression FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
             sql::text(database),
             sql::text(table)
         );
         let rows: ResultSet = self.connection.query_rows(query).await.map_err(&failed)?;
         let (mut columns, mut places) = (Vec::new(), HashMap::new());
+        let (mut of_session, mut recomputed) = (Vec::new(), Vec::new());
         for row in rows.iter() {
             let collation = row.optional_text("collation").map_err(&failed)?;
             let facts = self.facts(&row, collation.as_deref()).map_err(&failed)?;
             let folding = collation.map_or(Folding::Bytes, |name| self.collations.folding_by_name(&name));
             places.insert(facts.name.to_lowercase(), (columns.len(), folding));
+            let expression = row.optional_text("expression").map_err(&failed)?.unwrap_or_default();
+            let follows = follows_from_session(&expression, &of_session);
+            if follows || facts.column_type.starts_with("timestamp") {
+                of_session.push(facts.name.clone());
+            }
+            if follows && row.text("extra").map_err(&failed)?.contains("STORED GENERATED") {
+                recomputed.push(columns.len());
+            }
             columns.push(TargetColumn::new(facts));
         }
-        Ok((columns, places))
+        Ok(Columns { columns, places, recomputed, of_session })
     }
 
     fn facts(&self, row: &RowRef<'_>, collation: Option<&str>) -> Result<ColumnFacts, wire::Error> {

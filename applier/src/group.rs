@@ -50,6 +50,8 @@ pub(crate) struct Member {
     pub(crate) rows: Rows,
     /// Chunks of the initial copy that must be committed before it.
     pub(crate) behind: Vec<ChunkId>,
+    /// The time zone it was written under, as far as that is told, where what it changes computes by it.
+    pub(crate) zone: Option<Arc<str>>,
     /// Its share of the memory for transactions in flight.
     pub(crate) _budget: Option<OwnedSemaphorePermit>,
 }
@@ -66,6 +68,18 @@ impl Member {
         let in_memory = (!self.events.is_empty()).then(|| Ok(Cow::from(&self.events)));
         let in_file = self.spilled.iter().flat_map(|s| s.batches().map(|batch| batch.map(Cow::from)));
         in_memory.into_iter().chain(in_file)
+    }
+
+    /// The same from the last batch to the first.
+    pub(crate) fn batches_backwards(&self) -> impl Iterator<Item = Result<Cow<'_, [Event]>, Error>> {
+        let in_memory = (!self.events.is_empty()).then(|| Ok(Cow::from(&self.events)));
+        let in_file = self.spilled.iter().flat_map(|s| s.batches().rev().map(|batch| batch.map(Cow::from)));
+        in_file.chain(in_memory)
+    }
+
+    /// Does the target compute columns of its rows that may come out otherwise than at the source?
+    pub(crate) fn recomputes(&self) -> bool {
+        self.tables.iter().any(|table| !table.recomputed.is_empty())
     }
 
     /// The table of that name, as it was checked.
@@ -120,6 +134,16 @@ impl Group {
     /// How far the link is with it.
     pub(crate) fn mark(&self) -> Mark {
         self.members.last().map(|m| m.mark.clone()).unwrap_or_default()
+    }
+
+    /// The time zone its rows are written under; `None` where none computes by it.
+    pub(crate) fn zone(&self) -> Option<&Arc<str>> {
+        self.members.iter().find_map(|member| member.zone.as_ref())
+    }
+
+    /// May a member that is written under this zone join?
+    pub(crate) fn suits(&self, zone: Option<&Arc<str>>) -> bool {
+        self.zone().zip(zone).is_none_or(|(own, other)| own == other)
     }
 
     /// The source's dependency numbers of all its members.

@@ -2,7 +2,8 @@
 //!
 //! The row event is applied without its long texts and blobs ([`Shrunk`]), which are brought over in pieces into a
 //! variable of the session and put into the row by an `UPDATE`, all in one transaction with the checkpoint. An
-//! `UPDATE` fires triggers, so a table that has one is refused, and so is one without a key to find the row by.
+//! `UPDATE` fires triggers, so a table that has one is refused, and so is one without a key to find the row by, or with
+//! columns that are computed by the session.
 
 use binlog::row::{RowsEvent, Shrunk, TableMap};
 use binlog::{Event, EventKind};
@@ -26,6 +27,9 @@ impl Applier {
         let group: Group = std::iter::once(member).collect();
         let Some(member) = group.members().first() else { return Ok(()) };
         for table in &member.tables {
+            if !table.recomputed.is_empty() {
+                return Err(too_large(member, self.largest_event));
+            }
             self.refuse_triggers(member, table).await?;
         }
         loop {

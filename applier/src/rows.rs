@@ -127,7 +127,7 @@ impl<'a> Rewriting<'a> {
 
 impl Spilled {
     /// Its batches, in order. Each is read as it is asked for.
-    pub(crate) fn batches(&self) -> impl Iterator<Item = Result<Vec<Event>, Error>> {
+    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = Result<Vec<Event>, Error>> {
         self.batches.iter().map(|place| self.read(*place))
     }
 

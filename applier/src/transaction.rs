@@ -31,6 +31,8 @@ pub(crate) struct Transaction {
     /// Where it begins, and where it ends.
     pub(crate) begin: SourcePosition,
     pub(crate) end: SourcePosition,
+    /// The session's `time_zone`, where the first of its statements used it.
+    pub(crate) zone: Option<String>,
     pub(crate) body: Body,
 }
 
@@ -76,6 +78,7 @@ struct Open {
     order: Option<Order>,
     begin: SourcePosition,
     bytes: usize,
+    zone: Option<String>,
     rows: RowsBuilder,
     statement: Option<Event>,
     create: Option<Event>,
@@ -112,6 +115,7 @@ impl Assembler {
                     order: Order::new(begin.last_committed, begin.sequence_number),
                     begin: before.unwrap_or_default(),
                     bytes,
+                    zone: None,
                     rows: RowsBuilder::new(self.spill.as_deref()),
                     statement: None,
                     create: None,
@@ -191,6 +195,7 @@ impl Assembler {
             held,
             begin: open.begin,
             end: self.position.clone(),
+            zone: open.zone,
             body,
         }))
     }
@@ -244,6 +249,9 @@ impl Open {
                 "it was rolled back, and is logged because a table without transactions was changed".into(),
                 "keep tables without transactions (MyISAM) out of transactions on synced tables",
             ));
+        }
+        if query.is("BEGIN") || query.starts_with("XA START") {
+            self.zone = query.settings().time_zone;
         }
         let passed = ["BEGIN", "COMMIT", "ROLLBACK"].iter().any(|word| query.is(word));
         let ignored = ["SAVEPOINT", "RELEASE SAVEPOINT", "XA START", "XA END"];

@@ -35,6 +35,7 @@ mod downstreams;
 mod echo;
 mod fence;
 mod full_disks;
+mod generated_columns;
 mod guide;
 mod guides;
 mod harness_itself;

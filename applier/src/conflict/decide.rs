@@ -21,9 +21,8 @@ impl Applier {
         }
         if self.writers(redo, i).map_err(Failure::Fatal)?.times.is_empty() {
             let taken = self.taken_along(redo, i).await?;
-            let row = &redo.rows[i];
-            let statement = row.statement(&row.event);
-            let Some(error) = self.try_step(&statement).await? else {
+            let Some(error) = self.try_event(redo, i, &redo.rows[i].event).await? else {
+                self.mend_row(redo, i).await?;
                 redo.locked.forget(&redo.rows, &redo.keys, i);
                 redo.decided.extend(taken);
                 return Ok(());
@@ -184,10 +183,11 @@ impl Applier {
         let malformed =
             |source| Failure::Fatal(Error::Event { gtid: redo.member(i).gtid.to_string(), source });
         for event in row.forced(before, after).map_err(malformed)? {
-            if let Some(error) = self.try_step(&row.statement(&event)).await? {
+            if let Some(error) = self.try_event(redo, i, &event).await? {
                 return Ok(Some(error));
             }
         }
+        self.mend_row(redo, i).await?;
         Ok(None)
     }
 }

@@ -55,14 +55,14 @@ struct MappedPart {
 }
 
 /// A row's value of one unique key, as the row has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RowKey {
     /// Which index of which table.
     pub(crate) bucket: u64,
     parts: Vec<RowPart>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum RowPart {
     Bytes(Vec<u8>),
     Text(Text),

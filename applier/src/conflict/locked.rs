@@ -211,7 +211,7 @@ impl Applier {
 }
 
 /// Statements in runs of about so many bytes, none empty.
-fn packets<'a, 's>(mut all: &'a [&'s [u8]], bytes: usize) -> impl Iterator<Item = &'a [&'s [u8]]> {
+pub(crate) fn packets<'a, 's>(mut all: &'a [&'s [u8]], bytes: usize) -> impl Iterator<Item = &'a [&'s [u8]]> {
     std::iter::from_fn(move || {
         let mut sum = 0;
         let fit = all.iter().take_while(|statement| {

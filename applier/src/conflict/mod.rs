@@ -42,6 +42,7 @@ mod spill;
 mod taken;
 pub(crate) mod weights;
 pub(crate) mod window;
+mod zoned;
 
 #[cfg(test)]
 mod model_tests;
@@ -51,4 +52,5 @@ pub(crate) use local_row::literal;
 pub use admin::{ConflictTable, Recorded, Take, Wanted};
 pub use flip::Flipped;
 pub(crate) use local_row::condition;
+pub(crate) use locked::packets;
 pub use rules::{Detect, Kind, Policy, Winner};

@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 128 << 20;
 pub(super) struct Row {
     pub(super) table: Arc<TargetTable>,
     pub(super) map: Arc<TableMap>,
-    map_event: Event,
+    pub(super) map_event: Event,
     /// The change as an event of its own.
     pub(super) event: Event,
     pub(super) keys: ChangeKeys,

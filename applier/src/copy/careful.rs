@@ -82,9 +82,11 @@ impl Hand {
             self.run_all(&[note.as_bytes()]).await?;
         }
         let limit = MAX_EVENT_BYTES.min(self.largest_event());
-        for statement in binlog_statements(self.changes(wanted, &plan).iter(), |_| true, limit) {
+        let changes = self.changes(wanted, &plan);
+        for statement in binlog_statements(changes.iter(), |_| true, limit) {
             self.run_all(&[statement.map_err(malformed)?.as_slice()]).await?;
         }
+        self.mend(placed, &changes).await?;
         self.check_definition(placed).await?;
         self.commit().await?;
         let policy = self.shared.conflicts.of(&placed.target.database, &placed.target.table).policy;

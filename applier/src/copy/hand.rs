@@ -16,6 +16,7 @@ use super::two_way::TwoWay;
 use super::walk::{Keys, Wanted};
 use super::weave::{InFlight, Registered, Told};
 use crate::Error;
+use crate::collations::Collations;
 use crate::config::Conflicts;
 use crate::progress::Progress;
 
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) conflicts: Conflicts,
+    pub(crate) collations: Arc<Collations>,
     /// Rows of the target that are met are kept, or decided about.
     pub(crate) keeps: bool,
     /// Where the other link of a pair goes the other way.
@@ -48,11 +50,13 @@ pub(crate) struct Hand {
     pub(super) shared: Arc<Shared>,
     /// The format description that the target's session has.
     pub(super) format: Option<binlog::Event>,
+    /// The time zone under which columns came out as they are at the source.
+    pub(super) zone: Option<String>,
 }
 
 impl Hand {
     pub(crate) fn new(source: Connection, target: Connection, stamp: Stamp, shared: Arc<Shared>) -> Self {
-        Self { source, target, stamp, shared, format: None }
+        Self { source, target, stamp, shared, format: None, zone: None }
     }
 
     /// Copies until there is nothing more, or `stop`. What it is writing then it finishes.

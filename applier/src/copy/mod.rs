@@ -30,7 +30,7 @@
 //! | `doubt.rs`, `passed.rs` | keys in doubt, and keys that may come to be |
 //! | `careful.rs`, `two_way.rs` | chunks that meet rows, and settling |
 //! | `read.rs` | a chunk, and its marks |
-//! | `hand.rs`, `write.rs`, `stamp.rs` | one who reads and writes chunks, several side by side |
+//! | `hand.rs`, `write.rs`, `recompute.rs`, `stamp.rs` | one who reads and writes chunks, several side by side |
 //! | `load.rs` | the table `load`: how far the copy is |
 
 mod careful;
@@ -44,6 +44,7 @@ mod order;
 mod passed;
 mod ranges;
 mod read;
+mod recompute;
 mod run;
 mod stamp;
 mod table;

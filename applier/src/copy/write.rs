@@ -213,6 +213,7 @@ impl Hand {
         {
             self.run_all(&[statement.map_err(malformed)?.as_slice()]).await?;
         }
+        self.mend(placed, events).await?;
         self.check_definition(placed).await?;
         self.check_doubts(wanted, events).await?;
         self.commit().await
@@ -222,15 +223,24 @@ impl Hand {
     pub(super) async fn run_all(&mut self, statements: &[&[u8]]) -> Result<Vec<Answer>, Failure> {
         match self.target.ask_group(statements).await {
             Ok(answers) => Ok(answers),
-            Err(GroupError::Failed { index, source, .. }) => {
-                self.rollback().await?;
-                if index == 1 && source.code == 1048 {
-                    return Err(Failure::Fatal(Error::Fenced { link: self.shared.load.link_text().into() }));
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    /// How statements of the transaction failed; it is rolled back, or its connection is gone.
+    pub(super) async fn failed(&mut self, error: GroupError) -> Failure {
+        match error {
+            GroupError::Failed { index, source, .. } => {
+                if let Err(failure) = self.rollback().await {
+                    return failure;
                 }
-                Err(Failure::Refused(source))
+                if index == 1 && source.code == 1048 {
+                    return Failure::Fatal(Error::Fenced { link: self.shared.load.link_text().into() });
+                }
+                Failure::Refused(source)
             }
-            Err(GroupError::Unknown { source, .. } | GroupError::NotSent { source }) => {
-                Err(Failure::Fatal(Error::target("writing copied rows")(source)))
+            GroupError::Unknown { source, .. } | GroupError::NotSent { source } => {
+                Failure::Fatal(Error::target("writing copied rows")(source))
             }
         }
     }

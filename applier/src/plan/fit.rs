@@ -15,6 +15,7 @@ use crate::copy::ChunkId;
 use crate::ddl::Alteration;
 use crate::remap::Remap;
 use crate::rows::{Rewriting, Rows};
+use crate::transaction::Transaction;
 
 /// What is known of a transaction whose rows fit.
 #[derive(Default)]
@@ -85,5 +86,13 @@ impl Planner {
             }
         }
         Ok(events)
+    }
+
+    /// The time zone to write a transaction's rows under, where that matters.
+    pub(super) fn zone_of(&mut self, t: &Transaction, tables: &[Arc<TargetTable>]) -> Option<Arc<str>> {
+        if let Some(told) = t.zone.as_deref().filter(|told| self.zone.as_deref() != Some(told)) {
+            self.zone = Some(told.into());
+        }
+        tables.iter().any(|table| table.zoned).then(|| self.zone.clone()).flatten()
     }
 }

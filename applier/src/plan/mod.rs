@@ -16,6 +16,7 @@ mod statements;
 mod work;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use binlog::row::TableMap;
 use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp};
@@ -68,6 +69,8 @@ pub(crate) struct Planner {
     format: Option<Event>,
     /// How far the stream is with what was planned.
     last_mark: Mark,
+    /// The time zone that a transaction told last: what one that tells none was most likely written under.
+    zone: Option<Arc<str>>,
 }
 
 /// The first half of an XA transaction.
@@ -76,6 +79,7 @@ struct Prepared {
     xid: String,
     gtid: Gtid,
     begin: SourcePosition,
+    zone: Option<String>,
     rows: Rows,
 }
 
@@ -105,6 +109,7 @@ impl Planner {
             copy,
             format: None,
             last_mark,
+            zone: None,
         }
     }
 
@@ -252,7 +257,7 @@ impl Planner {
                 let rows = self.keep(&t.gtid, rows)?;
                 // Its GTID stays out of the applied set until XA COMMIT: a restart is sent it again.
                 let (xid, gtid, begin) = (xid.clone(), t.gtid.clone(), t.begin.clone());
-                self.prepared.push(Prepared { xid, gtid, begin, rows });
+                self.prepared.push(Prepared { xid, gtid, begin, zone: t.zone.clone(), rows });
                 self.progress.prepared(&t.gtid);
                 Ok(())
             }
@@ -307,14 +312,15 @@ impl Planner {
             let counted = self.counter.count(&batch?, &mut changed);
             counted.map_err(|source| Error::Event { gtid: t.gtid.to_string(), source })?;
         }
+        let zone = self.zone_of(&t, &tables);
         let Transaction { gtid, committed_at, order, .. } = t;
         let (events, spilled) = match rows {
             Rows::Memory(events) => (events, None),
             Rows::File(spilled) => (Vec::new(), Some(spilled)),
         };
         let is_large = spilled.is_some();
-        if is_large {
-            // A group of its own: it is read batch by batch.
+        // A large one is a group of its own: it is read batch by batch.
+        if is_large || !self.group.suits(zone.as_ref()) {
             self.close_group();
         }
         self.group.push(Member {
@@ -331,6 +337,7 @@ impl Planner {
             order,
             rows: changed,
             behind,
+            zone,
             _budget: budget,
         });
         if is_large {

@@ -196,14 +196,14 @@ impl Planner {
                 remedy: "apply its rows by hand, then skip it with twinlog link skip --gtid".into(),
             });
         };
-        let Prepared { gtid, rows, .. } = self.prepared.remove(at);
+        let Prepared { gtid, zone, rows, .. } = self.prepared.remove(at);
         self.passed.covers.insert(&gtid);
         if !commit || rows.is_empty() {
             self.progress.settled(&gtid);
         }
         if commit {
             // Its numbers are those of the statement, not those of the rows, which were written before.
-            let t = Transaction { order: None, ..t };
+            let t = Transaction { order: None, zone, ..t };
             return self.take_rows(t, rows, budget).await;
         }
         self.pass(&t);

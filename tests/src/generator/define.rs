@@ -48,7 +48,8 @@ pub(super) fn table(rng: &mut StdRng, model: &mut Model) -> String {
     for n in 0..rng.random_range(1..8) {
         parts.push(column(rng, &format!("c{n}")));
     }
-    // Made of a TIMESTAMP they would be others in each time zone, and rows are applied under UTC: docs/limits.md.
+    // Made of a TIMESTAMP they would be others in MySQL's own replica: docs/limits.md. What a link does is in
+    // tests/generated_columns.rs.
     let follows_zone = parts.iter().any(|part| part.starts_with("`c0` TIMESTAMP"));
     if rng.random_bool(0.3) && !follows_zone {
         parts.push("`g` VARCHAR(60) AS (CONCAT(`c0`, '!')) VIRTUAL".into());

@@ -3,7 +3,7 @@
 use twinlog::config::File;
 
 use super::report::{About, Finding};
-use super::schema::{Name, Schema, Table, shown};
+use super::schema::{Column, Name, Schema, Table, shown};
 use super::sql;
 
 /// Engines whose changes commit and roll back with the checkpoint.
@@ -18,6 +18,7 @@ pub(crate) fn judge(about: &About, file: &File, schema: &Schema, two_way: bool) 
     findings.extend(engines(about, schema));
     findings.extend(keys(about, schema, two_way));
     findings.extend(generated_keys(about, schema));
+    findings.extend(generated_columns(about, schema));
     findings.push(further_unique_keys(about, schema));
     findings
 }
@@ -100,6 +101,39 @@ fn generated_keys(about: &About, schema: &Schema) -> Vec<Finding> {
     all_or_each(about, ITEM, "none".into(), hidden.collect())
 }
 
+/// Stored columns that a server computes by the session that writes the row.
+fn generated_columns(about: &About, schema: &Schema) -> Vec<Finding> {
+    const ITEM: &str = "generated_column";
+    let of_session = schema.tables.iter().flat_map(|(name, table)| {
+        let timestamps = table.columns.iter().filter(|column| column.base_type == "timestamp");
+        let mut follow: Vec<String> = timestamps.map(|column| column.name.clone()).collect();
+        let mut stored = Vec::new();
+        for column in &table.columns {
+            if !applier::follows_from_session(&column.generated, &follow) {
+                continue;
+            }
+            follow.push(column.name.clone());
+            if column.extra.contains("STORED GENERATED") {
+                stored.push((name, column));
+            }
+        }
+        stored
+    });
+    let warn = |(name, column): (&Name, &Column)| {
+        about
+            .warn(ITEM, format!("{} AS ({})", column.name, column.generated))
+            .on(format!("{}.{}", shown(name), column.name))
+            .wanted("an expression of the row alone")
+            .why(
+                "its value follows from the time zone or language of the session that writes, and the target computes it \
+                 anew for each row: one that comes out otherwise is tried zone by zone, and stops the link where none gives \
+                 the source's",
+            )
+            .advice("make it of a DATETIME, or of a number for a name; or write with one time_zone in every session")
+    };
+    all_or_each(about, ITEM, "each follows from its row".into(), of_session.map(warn).collect())
+}
+
 fn further_unique_keys(about: &About, schema: &Schema) -> Finding {
     let several: Vec<String> =
         each(schema, |table| table.keys.len() > 1).map(|(name, _)| shown(name)).collect();
@@ -142,6 +176,24 @@ mod tests {
         hidden.extra = "auto_increment INVISIBLE".into();
         let found = statuses(table([hidden, column("a", "int")], [key("PRIMARY", ["my_row_id"])]), true);
         assert_eq!(found, [("generated_key", Outcome::Warn)]);
+    }
+
+    #[test]
+    fn a_stored_column_that_follows_from_the_session_is_worth_a_word() {
+        let generated = |name: &str, expression: &str, how: &str| {
+            let mut column = column(name, "int");
+            (column.generated, column.extra) = (expression.into(), format!("{how} GENERATED"));
+            column
+        };
+        let of = |first, second| {
+            let (id, at) = (column("id", "int"), column("at", "timestamp(3)"));
+            statuses(table([id, at, first, second], [key("PRIMARY", ["id"])]), true)
+        };
+        let shown = generated("shown", "hour(`at`)", "VIRTUAL");
+        assert_eq!(of(shown.clone(), generated("next", "(`id` + 1)", "STORED")), []);
+        let found = [("generated_column", Outcome::Warn)];
+        assert_eq!(of(generated("h", "hour(`at`)", "STORED"), column("n", "int")), found);
+        assert_eq!(of(shown, generated("h", "(`shown` + 1)", "STORED")), found, "by way of another");
     }
 
     #[test]
