@@ -105,12 +105,9 @@ impl Link {
             prepared = Box::pin(self.prepare(opened, life, &stop)) => prepared?,
         };
         let Prepared { applier, acknowledged, planner, stream, target_log, copy } = prepared;
-        // One that was paused meanwhile says so, and holds at the gate.
-        if self.gate.is_open() {
-            self.progress.flows();
-            if copy.is_some() {
-                self.progress.state(State::Copying);
-            }
+        match copy {
+            Some(_) => self.progress.state(State::Copying),
+            None => self.progress.flows(),
         }
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
         // One group may wait while one is applied: behind that, the next one grows.
@@ -139,7 +136,7 @@ impl Link {
         let Opened { mut connection, facts, meta } = opened;
         let mut source = Source::connect(Attach::to_source(config, &self.key)).await?;
         let owners = self.learn_owners(&mut connection, &meta, &facts, &source).await?;
-        let checkpoint = self.checkpoint(&mut connection, &meta, &mut source, life).await?;
+        let checkpoint = self.checkpoint(&mut connection, &meta, &mut source, life, stop).await?;
         let goal = source.available().await?;
         self.progress.attached(&config.source.address, connection.address(), checkpoint.applied(), goal);
         let stream = source.dump(checkpoint.applied()).await?.telling(self.progress.clone());
@@ -169,6 +166,7 @@ impl Link {
             max_packet: facts.max_packet,
             applied: checkpoint.applied(),
             progress: &self.progress,
+            gate: &self.gate,
         };
         let found = Box::pin(copy::find(&mut connection, &places)).await?;
         let (begun, doubts) = found.as_ref().map_or((None, None), |f| (f.begun.clone(), f.doubts.clone()));
@@ -297,6 +295,7 @@ impl Link {
         meta: &Meta,
         source: &mut Source,
         life: &Life,
+        stop: &CancellationToken,
     ) -> Result<Checkpoint, Error> {
         if let Some(checkpoint) = Checkpoint::take_over(connection, &meta.schema, &self.key).await? {
             return Ok(checkpoint);
@@ -311,7 +310,9 @@ impl Link {
         }
         let start = if self.config.load.initial.has_structure() {
             self.wait_for_way_back(&meta.schema).await?;
-            structure::make(&self.config, &self.key, connection, meta, source, &self.progress).await?
+            self.progress.state(State::Structure);
+            let pause = structure::Pause { gate: &self.gate, stop };
+            structure::make(&self.config, &self.key, connection, meta, source, pause).await?
         } else {
             source.executed().await?
         };

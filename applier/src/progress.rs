@@ -46,6 +46,8 @@ struct Inner {
     /// The conflict window of this round.
     window: Option<SharedWindow>,
     load: LoadProgress,
+    /// What it would be doing, and wait for, if nobody held it.
+    beneath: Option<(State, Option<String>)>,
 }
 
 impl Progress {
@@ -88,22 +90,25 @@ impl Progress {
         self.with(|inner| inner.window = window);
     }
 
-    /// The link is in this state now, for no reason beyond itself.
+    /// The link is in this state now, for no reason beyond itself; once it is resumed, where it is held.
     pub(crate) fn state(&self, state: State) {
-        self.with(|inner| {
-            inner.enter(state);
-            inner.status.reason = None;
-        });
+        self.with(|inner| inner.go_to(state));
     }
 
     /// It looks whether all fits. An error that it tries again after stands until it has gone.
     pub(crate) fn checking(&self) {
-        self.state(State::Checking);
+        self.with(|inner| {
+            inner.beneath = None;
+            inner.go_to(State::Checking);
+        });
     }
 
     /// It stays in this state because people, or its schedule, want it; errors are past.
     pub(crate) fn hold(&self, state: State, reason: String) {
         self.with(|inner| {
+            if inner.beneath.is_none() {
+                inner.beneath = Some((inner.status.state, inner.status.reason.take()));
+            }
             inner.enter(state);
             inner.status.reason = Some(reason).filter(|reason| !reason.is_empty());
             inner.status.last_error = None;
@@ -111,32 +116,42 @@ impl Progress {
         });
     }
 
-    /// The same, and why.
-    pub(crate) fn state_because(&self, state: State, reason: impl Into<String>) {
-        self.with(|inner| {
-            inner.enter(state);
-            inner.status.reason = Some(reason.into());
+    /// Nobody holds it any more: it goes on with what it was doing.
+    pub(crate) fn resumes(&self) {
+        self.with(|inner| match inner.beneath.take() {
+            Some((state @ (State::Structure | State::Copying), reason)) => {
+                inner.enter(state);
+                inner.status.reason = reason;
+            }
+            _ => inner.flow(),
         });
     }
 
     /// What it waits for while it stays in its state, or that it no longer waits.
     pub(crate) fn waits_for(&self, what: Option<String>) {
-        self.with(|inner| inner.status.reason = what);
+        self.with(|inner| match &mut inner.beneath {
+            Some((_, reason)) => *reason = what,
+            None => inner.status.reason = what,
+        });
     }
 
     /// It has stopped, until a person has done something about it.
     pub(crate) fn failed(&self, error: StatusError) {
         self.with(|inner| {
-            inner.enter(State::Failed);
-            inner.status.reason = None;
+            inner.beneath = None;
+            inner.go_to(State::Failed);
             inner.note(error);
         });
     }
 
     /// It is interrupted and tries again by itself.
     pub(crate) fn interrupted(&self, error: StatusError) {
-        self.state_because(State::Checking, "it tries again after an error");
-        self.with(|inner| inner.note(error));
+        self.with(|inner| {
+            inner.beneath = None;
+            inner.enter(State::Checking);
+            inner.status.reason = Some("it tries again after an error".into());
+            inner.note(error);
+        });
     }
 
     /// The link is attached, behind `applied`; with `goal` applied it has caught up.
@@ -153,11 +168,7 @@ impl Progress {
 
     /// Events come. It catches up first, unless there is nothing to catch up with.
     pub(crate) fn flows(&self) {
-        self.with(|inner| {
-            inner.enter(State::CatchingUp);
-            inner.status.reason = None;
-            inner.look_whether_caught_up();
-        });
+        self.with(Inner::flow);
     }
 
     /// The source has nothing more to send at this moment.
@@ -306,11 +317,7 @@ impl Progress {
 
     /// All is copied: the link goes on with what has gathered.
     pub(crate) fn copied_all(&self) {
-        self.with(|inner| {
-            inner.status.reason = None;
-            inner.enter(State::CatchingUp);
-            inner.look_whether_caught_up();
-        });
+        self.with(Inner::flow);
     }
 
     /// Groups committed since start.
@@ -351,6 +358,22 @@ impl Inner {
         }
     }
 
+    /// The same, for no reason beyond itself. One that is held stays so, and is in that state once it is resumed.
+    fn go_to(&mut self, state: State) {
+        match &mut self.beneath {
+            Some(beneath) => *beneath = (state, None),
+            None => {
+                self.enter(state);
+                self.status.reason = None;
+            }
+        }
+    }
+
+    fn flow(&mut self) {
+        self.go_to(State::CatchingUp);
+        self.look_whether_caught_up();
+    }
+
     /// An error that goes on keeps the time when it began.
     fn note(&mut self, error: StatusError) {
         let since = match &self.status.error {
@@ -388,7 +411,8 @@ pub(crate) fn now() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inner, STALE};
+    use super::{Inner, Progress, STALE};
+    use crate::status::State;
 
     const NOW: f64 = 1_000_000.0;
 
@@ -421,5 +445,29 @@ mod tests {
         // Nobody answers: since the last time that it was known.
         assert_eq!(link(Some(0), STALE + 1.0, STALE + 1.0).lag(NOW), STALE + 1.0);
         assert_eq!(link(None, 1.0, 7.0).lag(NOW), 7.0);
+    }
+
+    #[test]
+    fn a_link_that_is_held_stays_so_whatever_goes_on_beneath_and_is_resumed_into_that() {
+        let progress = Progress::new("eu-us");
+        let now = || (progress.get().state, progress.get().reason.unwrap_or_default());
+        progress.state(State::Copying);
+        progress.waits_for(Some("pausing".into()));
+        progress.hold(State::Paused, "by ops".into());
+        progress.hold(State::Paused, "by root".into());
+        progress.waits_for(Some("waiting".into()));
+        assert_eq!(now(), (State::Paused, "by root".into()));
+        progress.resumes();
+        assert_eq!(now(), (State::Copying, "waiting".into()));
+        progress.hold(State::Paused, "by ops".into());
+        progress.copied_all();
+        assert_eq!(now(), (State::Paused, "by ops".into()));
+        progress.resumes();
+        assert_eq!(now(), (State::Running, String::new()));
+        // A round that has ended leaves nothing beneath.
+        progress.state(State::Structure);
+        progress.hold(State::Paused, "by ops".into());
+        progress.checking();
+        assert_eq!(now(), (State::Checking, String::new()));
     }
 }

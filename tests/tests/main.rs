@@ -26,6 +26,7 @@ mod conflicts;
 mod console;
 mod console_access;
 mod copy;
+mod copy_held;
 mod copy_interleavings;
 mod ddl_in_flight;
 mod ddl_kinds;

@@ -18,6 +18,7 @@ use super::weave::{InFlight, Registered, Told};
 use crate::Error;
 use crate::collations::Collations;
 use crate::config::Conflicts;
+use crate::life::gate::Gate;
 use crate::progress::Progress;
 
 /// What the hands of a copy share.
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     /// Where the other link of a pair goes the other way.
     pub(crate) two_way: Option<TwoWay>,
     pub(crate) progress: Progress,
+    pub(crate) gate: Gate,
     pub(crate) stop: CancellationToken,
 }
 
@@ -68,6 +70,10 @@ impl Hand {
                 next = async { self.shared.ranges.lock().await.recv().await } => next,
             };
             let Some(mut wanted) = next else { break };
+            // A paused link reads nothing more, and holds no snapshot open at the source.
+            if !self.shared.gate.pass(&stop).await {
+                break;
+            }
             let read = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,

@@ -26,6 +26,7 @@ use crate::catalog::TargetTable;
 use crate::collations::Collations;
 use crate::config::Config;
 use crate::filter::Filter;
+use crate::life::gate::Gate;
 use crate::mark::Mark;
 use crate::origin::LinkKey;
 use crate::progress::Progress;
@@ -94,6 +95,7 @@ pub(crate) struct Places<'a> {
     pub(crate) max_packet: usize,
     pub(crate) applied: &'a GtidSet,
     pub(crate) progress: &'a Progress,
+    pub(crate) gate: &'a Gate,
 }
 
 /// What there is to copy.
@@ -199,6 +201,7 @@ impl Found {
             keeps: config.load.existing == Existing::Keep,
             two_way,
             progress: progress.clone(),
+            gate: places.gate.clone(),
             stop,
         });
         let mut hands = Vec::with_capacity(stamps.len());

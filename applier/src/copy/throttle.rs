@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::Connection;
 
 use super::config::Load;
+use super::walk::Wanted;
 use crate::Error;
 use crate::progress::Progress;
 
@@ -21,11 +23,13 @@ pub(crate) struct Throttle {
     /// When the rows let through so far are paid for.
     paid: Instant,
     looked: Option<Instant>,
+    /// The status says that it pauses.
+    said: bool,
 }
 
 impl Throttle {
     pub(crate) fn new(limits: Load, progress: Progress) -> Self {
-        Self { limits, progress, paid: Instant::now(), looked: None }
+        Self { limits, progress, paid: Instant::now(), looked: None, said: false }
     }
 
     /// Returns when so many rows may be read.
@@ -35,14 +39,42 @@ impl Throttle {
             self.paid = self.paid.max(Instant::now()) + time_of(rows, limit);
         }
         if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
-            while let Some(why) = self.busy(source).await? {
-                self.progress.waits_for(Some(format!("pausing: {why}")));
+            while self.is_busy(source).await? {
                 tokio::time::sleep(PAUSE).await;
             }
-            self.progress.waits_for(None);
             self.looked = Some(Instant::now());
         }
         Ok(())
+    }
+
+    /// Hands a chunk over. Where nobody takes it, because the stream that its place is in comes to nothing, the status
+    /// says why.
+    pub(crate) async fn hand_over(
+        &mut self,
+        wanted: Wanted,
+        to: &mpsc::Sender<Wanted>,
+        source: &mut Connection,
+    ) -> Result<bool, Error> {
+        loop {
+            tokio::select! {
+                biased;
+                // Those who copy may have ended; they tell why.
+                permit = to.reserve() => return Ok(permit.map(|permit| permit.send(wanted)).is_ok()),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            self.is_busy(source).await?;
+        }
+    }
+
+    /// Should it pause now? Then the status says why. What others wait for stands otherwise.
+    async fn is_busy(&mut self, source: &mut Connection) -> Result<bool, Error> {
+        let why = self.busy(source).await?;
+        let is_busy = why.is_some();
+        if is_busy || self.said {
+            self.progress.waits_for(why.map(|why| format!("pausing: {why}")));
+        }
+        self.said = is_busy;
+        Ok(is_busy)
     }
 
     /// Why it should pause now.

@@ -74,8 +74,7 @@ pub(crate) async fn walk(
                 let upto = end.or_else(|| gap.range.upto.clone());
                 let range = Range { after: after.take(), upto: upto.clone() };
                 let wanted = Wanted { table: table.clone(), number, range, keys: None };
-                if to.send(wanted).await.is_err() {
-                    // Those who copy have ended; they tell why.
+                if !throttle.hand_over(wanted, to, &mut source).await? {
                     return Ok(());
                 }
                 if is_last {

@@ -273,7 +273,7 @@ impl Cycle {
                         cycle.progress.hold(State::Paused, now.order.text());
                     }
                     Wish::Run if life.wish == Wish::Paused => {
-                        cycle.progress.flows();
+                        cycle.progress.resumes();
                         cycle.gate.set_open(true);
                     }
                     // It runs.

@@ -21,14 +21,15 @@ mod read;
 mod run;
 mod steps;
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wire::Connection;
 
 use crate::filter::Filter;
+use crate::life::gate::Gate;
 use crate::meta::Meta;
 use crate::origin::LinkKey;
 use crate::source::Source;
-use crate::status::State;
 use crate::{Config, Error, target};
 use binlog::GtidSet;
 
@@ -58,6 +59,19 @@ pub(crate) fn link_uuid(link: &LinkKey) -> Uuid {
     Uuid::new_v5(&LINKS, link.text().as_bytes())
 }
 
+/// Where a paused link waits before it makes the next object.
+#[derive(Clone, Copy)]
+pub(crate) struct Pause<'a> {
+    pub(crate) gate: &'a Gate,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+impl Pause<'_> {
+    async fn pass(self) -> Result<(), Error> {
+        if self.gate.pass(self.stop).await { Ok(()) } else { Err(Error::Stopped) }
+    }
+}
+
 /// Makes what is missing, and gives the set of the source's transactions that the definitions are of.
 ///
 /// Cancellation safe: what has run is known from its GTID.
@@ -67,9 +81,8 @@ pub(crate) async fn make(
     connection: &mut Connection,
     meta: &Meta,
     source: &mut Source,
-    progress: &crate::progress::Progress,
+    pause: Pause<'_>,
 ) -> Result<GtidSet, Error> {
-    progress.state(State::Structure);
     let filter = Filter::new(config.objects.clone(), &config.meta_schema);
     let begun = steps::load(connection, &meta.schema, link).await?;
     let planned = match begun.filter(|planned| planned.has_begun()) {
@@ -83,10 +96,12 @@ pub(crate) async fn make(
             };
             let mut statements = plan::plan(definitions, &wanted)?;
             existing::settle(connection, config, &mut statements).await?;
+            pause.pass().await?;
             steps::write(connection, &meta.schema, link, &begin, statements).await?
         }
     };
-    run::all(connection, &meta.schema, link, &planned).await?;
+    run::all(connection, &meta.schema, link, &planned, pause).await?;
+    pause.pass().await?;
     Ok(planned.begin)
 }
 

@@ -2,6 +2,7 @@
 
 use wire::Connection;
 
+use super::Pause;
 use super::steps::{self, Planned, Step};
 use crate::origin::LinkKey;
 use crate::{Error, sql, target};
@@ -12,8 +13,10 @@ pub(super) async fn all(
     schema: &str,
     link: &LinkKey,
     planned: &Planned,
+    pause: Pause<'_>,
 ) -> Result<(), Error> {
     for step in planned.steps.iter().filter(|step| !step.is_made) {
+        pause.pass().await?;
         if !is_executed(connection, step).await? {
             let ran = run(connection, step).await?;
             back_to_normal(connection).await?;
