@@ -13,21 +13,27 @@ const LATELY: Duration = Duration::from_secs(10);
 pub(crate) struct LoadProgress {
     tables: Vec<TableLoad>,
     in_doubt: u64,
-    /// When the copy was so far, rows and bytes.
-    lately: VecDeque<(Instant, u64, u64)>,
+    /// How fast each table is copied, and all of them.
+    rates: Vec<Rate>,
+    rate: Rate,
 }
+
+/// How far it was when, rows and bytes.
+#[derive(Clone, Debug, Default)]
+struct Rate(VecDeque<(Instant, u64, u64)>);
 
 impl LoadProgress {
     /// These tables are copied, or are to be.
     pub(crate) fn begin(&mut self, tables: Vec<TableLoad>) {
+        self.rates = tables.iter().map(Rate::of).collect();
         self.tables = tables;
-        self.lately.clear();
+        self.rate = Rate::default();
         self.note();
     }
 
     /// A chunk of a table is copied; with `done` it was the last.
     pub(crate) fn add(&mut self, table: usize, rows: u64, bytes: u64, done: bool) {
-        let Some(table) = self.tables.get_mut(table) else { return };
+        let Some((table, rate)) = self.tables.get_mut(table).zip(self.rates.get_mut(table)) else { return };
         table.rows_done += rows;
         table.bytes_done += bytes;
         table.state = if done { "done" } else { "copying" }.into();
@@ -35,6 +41,7 @@ impl LoadProgress {
         table.rows_estimated = if done { table.rows_done } else { table.rows_estimated.max(table.rows_done) };
         table.bytes_estimated =
             if done { table.bytes_done } else { table.bytes_estimated.max(table.bytes_done) };
+        rate.note(table.rows_done, table.bytes_done);
         self.note();
     }
 
@@ -49,11 +56,8 @@ impl LoadProgress {
     }
 
     fn note(&mut self) {
-        let ((rows, bytes), now) = (self.sums(), Instant::now());
-        self.lately.push_back((now, rows, bytes));
-        while self.lately.get(1).is_some_and(|(at, ..)| now.duration_since(*at) > LATELY) {
-            self.lately.pop_front();
-        }
+        let (rows, bytes) = self.sums();
+        self.rate.note(rows, bytes);
     }
 
     /// As the status shows it; `None` where nothing is copied.
@@ -64,29 +68,59 @@ impl LoadProgress {
         let (rows_done, bytes_done) = self.sums();
         let rows_estimated = self.tables.iter().map(|t| t.rows_estimated).sum();
         let bytes_estimated: u64 = self.tables.iter().map(|t| t.bytes_estimated).sum();
-        let (rows_per_second, bytes_per_second) = self.rates(rows_done, bytes_done);
-        let left = bytes_estimated.saturating_sub(bytes_done);
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let seconds = left as f64 / bytes_per_second;
         let done = self.tables.iter().all(|t| t.state == "done");
-        let seconds_left = if done { Some(0.0) } else { Some(seconds).filter(|s| s.is_finite()) };
+        let (rows_per_second, bytes_per_second, seconds_left) =
+            self.rate.now(rows_done, bytes_done, bytes_estimated, done);
         Some(LoadStatus {
-            tables: self.tables.clone(),
+            tables: self.tables.iter().zip(&self.rates).map(|(table, rate)| rate.shown(table)).collect(),
             rows_done,
             rows_estimated,
             bytes_done,
             bytes_estimated,
-            rows_per_second: if done { 0.0 } else { rows_per_second },
+            rows_per_second,
+            bytes_per_second,
             seconds_left,
             in_doubt: self.in_doubt,
         })
     }
+}
 
+impl Rate {
+    /// Of a table whose copy begins, or goes on, now or later.
+    fn of(table: &TableLoad) -> Self {
+        let mut rate = Self::default();
+        rate.note(table.rows_done, table.bytes_done);
+        rate
+    }
+
+    /// It is so far now.
+    fn note(&mut self, rows: u64, bytes: u64) {
+        let now = Instant::now();
+        self.0.push_back((now, rows, bytes));
+        while self.0.get(1).is_some_and(|(at, ..)| now.duration_since(*at) > LATELY) {
+            self.0.pop_front();
+        }
+    }
+
+    fn shown(&self, table: &TableLoad) -> TableLoad {
+        let done = table.state == "done";
+        let (rows_per_second, bytes_per_second, seconds_left) =
+            self.now(table.rows_done, table.bytes_done, table.bytes_estimated, done);
+        TableLoad { rows_per_second, bytes_per_second, seconds_left, ..table.clone() }
+    }
+
+    /// Rows and bytes a second, and the seconds left of so many bytes.
     #[expect(clippy::cast_precision_loss, reason = "rates are shown to a few digits")]
-    fn rates(&self, rows: u64, bytes: u64) -> (f64, f64) {
-        let Some((since, rows_then, bytes_then)) = self.lately.front() else { return (0.0, 0.0) };
+    fn now(&self, rows: u64, bytes: u64, estimated: u64, done: bool) -> (f64, f64, Option<f64>) {
+        if done {
+            return (0.0, 0.0, Some(0.0));
+        }
+        let Some((since, rows_then, bytes_then)) = self.0.front() else { return (0.0, 0.0, None) };
         let seconds = since.elapsed().as_secs_f64().max(0.001);
-        ((rows - rows_then) as f64 / seconds, (bytes - bytes_then) as f64 / seconds)
+        let rate = |now: u64, then: &u64| now.saturating_sub(*then) as f64 / seconds;
+        let bytes_per_second = rate(bytes, bytes_then);
+        let left = estimated.saturating_sub(bytes) as f64 / bytes_per_second;
+        (rate(rows, rows_then), bytes_per_second, Some(left).filter(|left| left.is_finite()))
     }
 }
 
@@ -118,6 +152,10 @@ mod tests {
             (status.tables[0].state.as_str(), status.tables[1].state.as_str()),
             ("copying", "waiting")
         );
+        let (moves, waits) = (&status.tables[0], &status.tables[1]);
+        assert!(moves.rows_per_second > 0.0 && moves.bytes_per_second > moves.rows_per_second, "{moves:?}");
+        assert!(moves.seconds_left > Some(0.0) && status.seconds_left > moves.seconds_left, "{status:?}");
+        assert_eq!((waits.rows_per_second, waits.seconds_left), (0.0, None));
         load.add(1, 25, 250, false);
         assert_eq!(load.status().unwrap().tables[1].rows_estimated, 25, "a guess that was too low is raised");
         load.add(0, 20, 200, true);

@@ -183,6 +183,9 @@ pub struct LoadStatus {
     pub bytes_estimated: u64,
     /// Rows a second, lately.
     pub rows_per_second: f64,
+    /// Bytes a second, lately.
+    #[serde(default)]
+    pub bytes_per_second: f64,
     /// Seconds left at that rate; `None` while it can't be told.
     pub seconds_left: Option<f64>,
     /// Keys in doubt: read once more when the copy is complete.
@@ -204,6 +207,15 @@ pub struct TableLoad {
     pub bytes_done: u64,
     /// Bytes there are, as the source estimates them.
     pub bytes_estimated: u64,
+    /// Rows a second, lately.
+    #[serde(default)]
+    pub rows_per_second: f64,
+    /// Bytes a second, lately.
+    #[serde(default)]
+    pub bytes_per_second: f64,
+    /// Seconds left at that rate; `None` while it can't be told.
+    #[serde(default)]
+    pub seconds_left: Option<f64>,
 }
 
 #[cfg(test)]

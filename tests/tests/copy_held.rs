@@ -19,14 +19,14 @@ const BUSY: u32 = 20;
 const WAITERS: u32 = 40;
 
 /// A pair of which eu-us copies, that is not started yet.
-async fn one_way(lines: &str) -> Pair {
+pub(crate) async fn one_way(lines: &str) -> Pair {
     let mut pair = Pair::one_way(PairOptions::default()).await;
     pair.configure(|file| file.add_to_link("eu-us", lines));
     pair
 }
 
 /// A table of one row, which is copied first, and a large one.
-async fn fill(pair: &Pair) {
+pub(crate) async fn fill(pair: &Pair) {
     for region in [&pair.eu, &pair.us] {
         region
             .run_all(&[
@@ -48,7 +48,7 @@ async fn fill(pair: &Pair) {
         .await;
 }
 
-fn start(pair: &Pair) {
+pub(crate) fn start(pair: &Pair) {
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
 }

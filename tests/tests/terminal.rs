@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use harness::{Finished, twinlog, until};
 
+use crate::copy_held::{fill, one_way, start};
+
 const SOON: Duration = Duration::from_secs(30);
 
 /// A sync of which nothing runs.
@@ -16,11 +18,11 @@ const FILE: &str = "[sync]\nname = \"shop\"\ntables = \"shop.*\"\nstate_dir = \"
     [link.eu-us]\nfrom = \"eu\"\nto = \"us\"\n";
 
 /// The command in a pseudo terminal of 100 columns, which util-linux's `script` makes; what it draws goes into `out`.
-fn watch(folder: &Path, out: &Path, no_color: bool) -> Child {
+fn watch(file: &Path, out: &Path, no_color: bool) -> Child {
     let command = format!(
         "stty cols 100 rows 20; exec {} status --watch -c {}",
         twinlog().get_program().to_string_lossy(),
-        folder.join("shop.toml").display()
+        file.display()
     );
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--return", "--command", &command]).arg(out);
@@ -37,7 +39,7 @@ async fn watching_fills_the_terminal_until_q_and_gives_it_back() {
     std::fs::write(folder.path().join("shop.toml"), FILE).expect("a file can be written");
     for no_color in [false, true] {
         let out = folder.path().join(format!("screen-{no_color}"));
-        let mut child = watch(folder.path(), &out, no_color);
+        let mut child = watch(&folder.path().join("shop.toml"), &out, no_color);
         let drawn = || String::from_utf8_lossy(&std::fs::read(&out).unwrap_or_default()).into_owned();
         until("the screen is drawn", SOON, async || {
             let drawn = drawn();
@@ -59,6 +61,48 @@ async fn watching_fills_the_terminal_until_q_and_gives_it_back() {
         assert!(drawn.contains("eu-us does not flow"), "{drawn}");
         assert_eq!(drawn.contains("\x1b[31m"), !no_color, "{drawn:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_watched_as_a_bar_and_told_with_rate_and_time_left_as_text_and_as_json() {
+    let lines = "initial = \"data\"\nload = { threads = 1, batch_rows = 100, max_rows_per_second = 500 }";
+    let pair = one_way(lines).await;
+    fill(&pair).await;
+    start(&pair);
+    let out = pair.folder().join("screen");
+    let mut child = watch(pair.config(), &out, true);
+    let drawn = || String::from_utf8_lossy(&std::fs::read(&out).unwrap_or_default()).into_owned();
+    let has_bar = |line: &str, name: &str| {
+        line.contains(name) && line.contains('█') && line.contains(" left, ") && line.contains(" rows/s")
+    };
+    until("the bars are drawn", SOON, async || {
+        let drawn = drawn();
+        let any = |name: &str| drawn.lines().any(|line| has_bar(line, name));
+        if any("copy, 1 of 2 tables") && any("shop.big") { Ok(()) } else { Err(drawn) }
+    })
+    .await;
+    child.stdin.take().expect("it is piped").write_all(b"q").expect("a key is pressed");
+
+    let status = pair.link_status("eu-us").await;
+    let load = &status.json()["load"];
+    let big = load["tables"].as_array().unwrap().iter().find(|table| table["table"] == "shop.big").unwrap();
+    for part in [load, big] {
+        let number = |field: &str| part[field].as_f64().unwrap_or_default();
+        assert!(number("rows_done") > 0.0 && number("rows_done") < number("rows_estimated"), "{load}");
+        assert!(number("bytes_done") > 0.0 && number("bytes_done") < number("bytes_estimated"), "{load}");
+        let rate = number("rows_per_second");
+        assert!(rate > 0.0 && rate < 1500.0 && number("bytes_per_second") > rate, "{load}");
+        assert!(number("seconds_left") > 1.0, "{load}");
+    }
+    let told = Finished::of(&["status", "-c", &pair.config().to_string_lossy()], SOON).await.out;
+    let heading = told.lines().find(|line| line.starts_with("copy of eu-us: ")).unwrap_or_default();
+    assert!(heading.contains(" rows/s, ") && heading.ends_with(" left"), "{told}");
+    let row = told.lines().find(|line| line.starts_with("shop.big ")).unwrap_or_default();
+    assert!(row.contains("copying") && row.ends_with('s'), "{told}");
+    until("q ends it", SOON, async || {
+        child.try_wait().expect("a child can be asked").ok_or_else(|| "it runs".to_owned())
+    })
+    .await;
 }
 
 #[tokio::test]

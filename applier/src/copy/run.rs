@@ -341,6 +341,7 @@ fn as_status(copied: &Copied) -> TableLoad {
         rows_estimated: copied.source.rows.max(copied.rows),
         bytes_done: copied.bytes,
         bytes_estimated: copied.source.bytes.max(copied.bytes),
+        ..TableLoad::default()
     }
 }
 

@@ -69,19 +69,24 @@ fn copied(link: &LinkReport) -> String {
     };
     let row = |t: &applier::TableLoad| {
         let counts = [count(Some(t.rows_done)), count(Some(t.rows_estimated)), bytes(t.bytes_done)];
-        [vec![t.table.clone(), t.state.clone()], counts.to_vec(), vec![bytes(t.bytes_estimated)]].concat()
+        let copying = t.state == "copying";
+        let rate = if copying { format!("{:.0}", t.rows_per_second) } else { unknown() };
+        let left = t.seconds_left.filter(|_| copying).map_or_else(unknown, ago);
+        let moves = vec![bytes(t.bytes_estimated), rate, left];
+        [vec![t.table.clone(), t.state.clone()], counts.to_vec(), moves].concat()
     };
     let rows: Vec<Vec<String>> = load.tables.iter().map(row).collect();
     let left = load.seconds_left.map_or_else(String::new, |left| format!(", about {} left", ago(left)));
     format!(
-        "\ncopy of {}: {} of about {} rows, {} of about {}, {:.0} rows/s{left}\n{}",
+        "\ncopy of {}: {} of about {} rows, {} of about {}, {:.0} rows/s, {}/s{left}\n{}",
         link.link,
         count(Some(load.rows_done)),
         count(Some(load.rows_estimated)),
         bytes(load.bytes_done),
         bytes(load.bytes_estimated),
         load.rows_per_second,
-        lines(&["TABLE", "STATE", "ROWS", "OF ROWS", "BYTES", "OF BYTES"], &rows)
+        bytes(whole(load.bytes_per_second)),
+        lines(&["TABLE", "STATE", "ROWS", "OF ROWS", "BYTES", "OF BYTES", "ROWS/S", "LEFT"], &rows)
     )
 }
 
@@ -228,15 +233,25 @@ pub(crate) fn bytes(number: u64) -> String {
     format!("{rest} {}", UNITS[unit])
 }
 
+/// A rate, without its fraction.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is neither huge nor negative"
+)]
+pub(super) fn whole(rate: f64) -> u64 {
+    rate.round() as u64
+}
+
 fn unknown() -> String {
     "-".into()
 }
 
 #[cfg(test)]
 mod tests {
-    use applier::StatusError;
+    use applier::{LoadStatus, StatusError, TableLoad};
 
-    use super::{ago, bytes, count, render, why};
+    use super::{ago, bytes, copied, count, render, why};
     use crate::admin::unix_time;
     use crate::command::status::{LinkReport, SyncReport};
     use crate::command::verify::LastVerified;
@@ -250,6 +265,40 @@ mod tests {
             (bytes(900).as_str(), bytes(3 << 20).as_str(), bytes(64 << 20).as_str()),
             ("900 B", "3072 KiB", "64 MiB")
         );
+    }
+
+    #[test]
+    fn a_copy_is_told_in_all_and_by_table_with_rates_and_the_time_left() {
+        let table = |name: &str, state: &str, left| TableLoad {
+            table: name.into(),
+            state: state.into(),
+            rows_done: 2_500,
+            rows_estimated: 10_000,
+            bytes_done: 64 << 20,
+            bytes_estimated: 256 << 20,
+            rows_per_second: 125.4,
+            seconds_left: left,
+            ..TableLoad::default()
+        };
+        let load = LoadStatus {
+            tables: vec![table("shop.a", "copying", Some(60.0)), table("shop.b", "waiting", None)],
+            rows_done: 5_000,
+            rows_estimated: 20_000,
+            bytes_done: 128 << 20,
+            bytes_estimated: 512 << 20,
+            rows_per_second: 250.0,
+            bytes_per_second: 3.0 * 1_048_576.0,
+            seconds_left: Some(120.0),
+            ..LoadStatus::default()
+        };
+        let link = LinkReport { link: "eu-us".into(), load: Some(load), ..LinkReport::default() };
+        let text = copied(&link);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let whole = "copy of eu-us: 5,000 of about 20,000 rows, 128 MiB of about 512 MiB, 250 rows/s, 3072 KiB/s, about 2m 0s left";
+        assert_eq!(text.lines().nth(1), Some(whole), "{text}");
+        let moves = ["shop.a", "copying", "2,500", "10,000", "64", "MiB", "256", "MiB", "125", "1m", "0s"];
+        assert_eq!(lines[3], moves, "{text}");
+        assert_eq!(lines[4][8..], ["-", "-"], "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::merge::{LinkReport, SyncReport};
-use super::table::{ago, bytes, count};
+use super::table::{ago, bytes, count, whole};
 use crate::admin::unix_time;
 
 /// Eighths of a block, for bars that move smoothly.
@@ -124,7 +124,7 @@ fn links(report: &SyncReport, speeds: &Speeds) -> Vec<Vec<Piece>> {
             (format!("{:>8}", since.map_or("-".into(), |since| ago(unix_time() - since))), PLAIN),
             (format!("{:>11}", link.lag_seconds.map_or("-".into(), |lag| format!("{lag:.1} s"))), PLAIN),
             (format!("{:>9}", count(link.lag_transactions)), PLAIN),
-            (format!("{:>11}", now.map_or("-".into(), whole)), PLAIN),
+            (format!("{:>11}", now.map_or("-".into(), |rate| count(Some(whole(rate))))), PLAIN),
             (format!("  {:<SAMPLES$}", chart(samples)), "34"),
             (format!("{:>14}{:>12}", count(link.transactions_applied), count(link.echo_dropped)), PLAIN),
         ]);
@@ -159,27 +159,38 @@ fn relays(report: &SyncReport) -> Vec<Vec<Piece>> {
     lines
 }
 
-/// How far an initial copy is: the whole, and what is under way.
+/// How far an initial copy is: the whole, and what is under way. What matters most stands first: a narrow screen cuts
+/// the rest.
 fn copy(link: &LinkReport) -> Vec<Vec<Piece>> {
     let Some(load) = &link.load else { return Vec::new() };
-    let left = load.seconds_left.map_or(String::new(), |left| format!(", about {} left", ago(left)));
-    let done = load.tables.iter().filter(|table| table.state == "done").count();
-    let line = |name: String, rows: u64, of: u64, more: String| {
-        let part = share(rows, of);
-        let text = format!(
-            "  {:>3.0} %  {} of about {} rows{more}",
-            part * 100.0,
-            count(Some(rows)),
-            count(Some(of))
-        );
+    let line = |name: String, rows: (u64, u64), size: (u64, u64), speed: (f64, f64), left: Option<f64>| {
+        let part = share(rows.0, rows.1);
+        let left = left.map_or(String::new(), |left| format!(", about {} left", ago(left)));
+        let speed = format!("{} rows/s, {}/s", count(Some(whole(speed.0))), bytes(whole(speed.1)));
+        let rows = format!("{} of about {} rows", count(Some(rows.0)), count(Some(rows.1)));
+        let size = format!("{} of {}", bytes(size.0), bytes(size.1));
+        let text = format!("  {:>3.0} %{left}, {speed}, {rows}, {size}", part * 100.0);
         vec![(format!("  {name:<27}"), PLAIN), (format!("{:<BAR$}", bar(part)), "34"), (text, PLAIN)]
     };
-    let whole = format!("copy, {done} of {} tables", load.tables.len());
-    let mut lines = vec![Vec::new(), line(whole, load.rows_done, load.rows_estimated, left)];
-    for table in load.tables.iter().filter(|table| table.state == "copying") {
-        lines.push(line(table.table.clone(), table.rows_done, table.rows_estimated, String::new()));
-    }
-    lines
+    let done = load.tables.iter().filter(|table| table.state == "done").count();
+    let all = line(
+        format!("copy, {done} of {} tables", load.tables.len()),
+        (load.rows_done, load.rows_estimated),
+        (load.bytes_done, load.bytes_estimated),
+        (load.rows_per_second, load.bytes_per_second),
+        load.seconds_left,
+    );
+    let of_table = |table: &applier::TableLoad| {
+        line(
+            table.table.clone(),
+            (table.rows_done, table.rows_estimated),
+            (table.bytes_done, table.bytes_estimated),
+            (table.rows_per_second, table.bytes_per_second),
+            table.seconds_left,
+        )
+    };
+    let copying = load.tables.iter().filter(|table| table.state == "copying");
+    [Vec::new(), all].into_iter().chain(copying.map(of_table)).collect()
 }
 
 fn trouble(kind: &str, name: &str, error: Option<&str>, reason: Option<&str>) -> Vec<Vec<Piece>> {
@@ -199,15 +210,6 @@ fn trouble(kind: &str, name: &str, error: Option<&str>, reason: Option<&str>) ->
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn share(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { (part as f64 / all as f64).clamp(0.0, 1.0) }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate is neither huge nor negative"
-)]
-fn whole(number: f64) -> String {
-    count(Some(number.round() as u64))
 }
 
 /// A bar that is so full, in eighths of a character.
@@ -261,12 +263,18 @@ mod tests {
             state: "copying".into(),
             rows_done: 25,
             rows_estimated: 50,
+            bytes_done: 12 << 20,
+            bytes_estimated: 24 << 20,
+            rows_per_second: 1_234.4,
+            seconds_left: Some(61.0),
             ..TableLoad::default()
         };
         let load = LoadStatus {
             tables: vec![table],
             rows_done: 25,
             rows_estimated: 100,
+            rows_per_second: 2_000.0,
+            bytes_per_second: 3.0 * 1_048_576.0,
             seconds_left: Some(90.0),
             ..LoadStatus::default()
         };
@@ -295,7 +303,7 @@ mod tests {
         }
     }
 
-    const WIDE: Look = Look { columns: 120, rows: 40, colour: false };
+    const WIDE: Look = Look { columns: 160, rows: 40, colour: false };
 
     #[test]
     fn the_screen_tells_what_does_not_flow_how_far_copies_are_and_what_to_do() {
@@ -311,6 +319,8 @@ mod tests {
             "about 1m 30s left",
             "shop.orders",
             "50 %",
+            "2,000 rows/s, 3072 KiB/s",
+            "about 1m 1s left, 1,234 rows/s, 0 B/s, 25 of about 50 rows, 12 MiB of 24 MiB",
             "5120 MiB of 20 GiB",
             "1062 on shop.t",
             "what to do: look at it",
