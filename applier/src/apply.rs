@@ -24,6 +24,7 @@ use crate::copy::{ChunkId, Doubts, InFlight};
 use crate::group::Group;
 use crate::lanes::Lanes;
 use crate::mark::Mark;
+use crate::names::Name;
 use crate::origin::{LinkKey, Owners};
 use crate::plan::Work;
 use crate::position::SourcePosition;
@@ -174,6 +175,17 @@ impl Applier {
         }
         match &mut self.pair {
             Some(pair) => pair.is_copying().await,
+            None => false,
+        }
+    }
+
+    /// Does either link of the pair copy this table, by its name here?
+    pub(crate) async fn pair_copies_table(&mut self, table: &Name) -> bool {
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.copies(table)) {
+            return true;
+        }
+        match &mut self.pair {
+            Some(pair) => pair.copies(table).await,
             None => false,
         }
     }

@@ -17,6 +17,7 @@ use wire::Connection;
 
 use crate::conflict::seen::Seen;
 use crate::conflict::window::Done;
+use crate::executed::executed_in_target;
 use crate::mark::Mark;
 use crate::origin::LinkKey;
 use crate::{Error, sql};
@@ -150,6 +151,25 @@ impl Checkpoint {
             all.push((row.text("link").map_err(&failed)?, set));
         }
         Ok(all)
+    }
+
+    /// What of the target's own log the source's region has seen, as far as the link knows, and that log's clock there.
+    pub(crate) async fn seen_of(
+        &self,
+        target: &str,
+        schema: &str,
+        session: &mut Connection,
+    ) -> Result<(GtidSet, u64), Error> {
+        let of_target = self.mark.seen.of(target);
+        let mut seen = of_target.gtids;
+        seen.union_with(&self.done.gtids);
+        // DDL of other regions ran in the target under its original GTIDs. Their rows did not: a relay that knows a uuid
+        // from the former would take who asks behind the latter for one that is ahead of it.
+        let executed = executed_in_target(session).await?;
+        for (_, applied) in Self::applied_by_link(session, schema).await? {
+            seen.union_with(&applied.intersection(&executed));
+        }
+        Ok((seen, of_target.clock.max(self.done.clock)))
     }
 
     /// All that is applied.

@@ -211,6 +211,12 @@ pub enum Error {
         /// `database.table`.
         table: String,
     },
+    /// A table of the source was dropped, renamed or filled while a copy of it began or went on.
+    #[error("table {table} of the source is not what it was a moment ago; looking at it again")]
+    SourceMoved {
+        /// `database.table`.
+        table: String,
+    },
     /// A row met another than it expects, and nobody has decided who wins.
     #[error("transaction {gtid}: {operation} of {table} at {key} can't be applied: {what} (conflict {id}){detail}", what = conflict_text(*kind), detail = behind_colon(detail))]
     Conflict {
@@ -374,7 +380,10 @@ impl Error {
             | Self::Unreadable { source, .. }
             | Self::Structure { source, .. } => source.is_transient(),
             Self::RelayNotReady | Self::StreamEnded | Self::Stopped | Self::Spill { .. } => true,
-            Self::DefinitionChanged { .. } | Self::WindowFile { .. } | Self::WindowBehind { .. } => true,
+            Self::DefinitionChanged { .. }
+            | Self::SourceMoved { .. }
+            | Self::WindowFile { .. }
+            | Self::WindowBehind { .. } => true,
             _ => false,
         }
     }
@@ -474,7 +483,8 @@ impl Error {
             | Self::Stopped
             | Self::Event { .. }
             | Self::WindowBehind { .. }
-            | Self::DefinitionChanged { .. } => return None,
+            | Self::DefinitionChanged { .. }
+            | Self::SourceMoved { .. } => return None,
         })
     }
 }

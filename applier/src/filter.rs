@@ -2,11 +2,12 @@
 //!
 //! Leaving a table out of a transaction means leaving out its row events; the table maps of what is left stay.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use binlog::event::EventError;
 use binlog::row::{RowsEvent, STATEMENT_END, TableMap};
-use binlog::{Event, EventKind};
+use binlog::{Event, EventKind, Gtid, GtidSet};
 
 use crate::{Names, Objects};
 
@@ -18,11 +19,49 @@ const OWN: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schem
 pub(crate) struct Filter {
     objects: Objects,
     meta_schema: String,
+    /// In step is only what is by these too, under the same name.
+    within: Vec<Objects>,
+    /// And what is not by these.
+    beyond: Option<Objects>,
+    /// What was in step up to a place of the source's log: tables that joined there have their rows before it otherwise.
+    before: Vec<(GtidSet, Objects)>,
 }
 
 impl Filter {
     pub(crate) fn new(objects: Objects, meta_schema: &str) -> Self {
-        Self { objects, meta_schema: meta_schema.into() }
+        let (within, before) = (Vec::new(), Vec::new());
+        Self { objects, meta_schema: meta_schema.into(), within, beyond: None, before }
+    }
+
+    /// Of this, what is in step by those too.
+    pub(crate) fn within(mut self, objects: Objects) -> Self {
+        self.within.push(objects);
+        self
+    }
+
+    /// Of this, what is not in step by those.
+    pub(crate) fn beyond(mut self, objects: Objects) -> Self {
+        self.beyond = Some(objects);
+        self
+    }
+
+    /// For the source's transactions in each set: of this, what is in step by its objects too.
+    pub(crate) fn since(mut self, before: Vec<(GtidSet, Objects)>) -> Self {
+        self.before = before;
+        self
+    }
+
+    /// For this transaction of the source.
+    pub(crate) fn at(&self, gtid: &Gtid) -> Cow<'_, Self> {
+        let is_before = |(upto, _): &&(GtidSet, Objects)| upto.contains(gtid);
+        let narrower: Vec<_> =
+            self.before.iter().filter(is_before).map(|(_, objects)| objects.clone()).collect();
+        if narrower.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut narrow = Self { before: Vec::new(), ..self.clone() };
+        narrow.within.extend(narrower);
+        Cow::Owned(narrow)
     }
 
     /// What tables are called on both ends.
@@ -32,7 +71,15 @@ impl Filter {
 
     /// Is this table in step?
     pub(crate) fn keeps(&self, database: &str, table: &str) -> bool {
-        !self.is_own(database) && self.objects.has(database, table)
+        if self.is_own(database) || !self.objects.has(database, table) {
+            return false;
+        }
+        if self.within.is_empty() && self.beyond.is_none() {
+            return true;
+        }
+        let place = self.objects.place_of(database, table);
+        let has = |objects: &Objects| objects.place_of(database, table) == place;
+        self.within.iter().all(has) && !self.beyond.as_ref().is_some_and(has)
     }
 
     /// Is this table of the link's `to` in step?
@@ -42,7 +89,14 @@ impl Filter {
 
     /// Could a table of this database be in step?
     pub(crate) fn touches(&self, database: &str) -> bool {
-        !self.is_own(database) && self.objects.touches_database(database)
+        let touches = |objects: &Objects| objects.touches_database(database);
+        !self.is_own(database) && touches(&self.objects) && self.within.iter().all(touches)
+    }
+
+    /// Is what belongs to the database as a whole in step?
+    pub(crate) fn takes_in(&self, database: &str) -> bool {
+        let already = |objects: &Objects| objects.touches_database(database);
+        self.touches(database) && !self.beyond.as_ref().is_some_and(already)
     }
 
     fn is_own(&self, database: &str) -> bool {
@@ -237,6 +291,32 @@ mod tests {
             shape(&filter().apply(&events).unwrap()),
             ["a", "rows 1 end", "c", "rows 3", "rows 3 end"]
         );
+    }
+
+    #[test]
+    fn a_table_that_joins_is_in_step_behind_the_place_where_it_joined() {
+        let tables = |patterns: &[&str], names: &[(&str, &str)]| Objects {
+            tables: TablePatterns::parse(patterns).unwrap(),
+            names: Names::new(&names.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect()),
+            ..Objects::default()
+        };
+        let old = tables(&["shop.*", "!shop.u"], &[("shop.v", "shop.w")]);
+        let new = tables(&["shop.*", "crm.*"], &[]);
+        let filter = Filter::new(new, "twinlog");
+        let joins = filter.clone().beyond(old.clone());
+        for (table, joined) in [("t", false), ("u", true), ("v", true)] {
+            assert_eq!(joins.keeps("shop", table), joined, "{table}");
+        }
+        assert!(joins.touches("shop") && !joins.takes_in("shop") && joins.takes_in("crm"));
+        let waits = filter.clone().within(old.clone());
+        assert!(waits.keeps("shop", "t") && !waits.keeps("shop", "u") && !waits.touches("crm"));
+
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let gtid = |n: u64| format!("{uuid}:{n}").parse().unwrap();
+        let filter = filter.since(vec![(format!("{uuid}:1-5").parse().unwrap(), old)]);
+        assert!(filter.at(&gtid(5)).keeps("shop", "t") && !filter.at(&gtid(5)).keeps("shop", "u"));
+        assert!(!filter.at(&gtid(5)).touches("crm"));
+        assert!(filter.at(&gtid(6)).keeps("shop", "u") && filter.at(&gtid(6)).keeps("crm", "x"));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod executed;
 mod filter;
 mod generated;
 mod group;
+mod joining;
 mod lanes;
 mod large_row;
 mod life;
@@ -67,6 +68,7 @@ pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take,
 pub use copy::{Existing, Initial, Load};
 pub use error::Error;
 pub use generated::follows_from_session;
+pub use joining::{How, Move};
 pub use life::cycle::OnFailure;
 pub use life::orders::{Forgotten, Orders, Skipped};
 pub use life::{Life, Order, Stakes, Wish};
@@ -117,6 +119,19 @@ impl Control {
     /// Another configuration of the same link: the group in hand is committed, and what follows is done by it.
     pub fn reconfigure(&self, config: Config) {
         self.0.reconfigure(config);
+    }
+
+    /// What another configuration of the same link would do to tables of its source.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the source from being asked.
+    pub async fn moves(&self, config: &Config) -> Result<Vec<Move>, Error> {
+        let old = self.0.config();
+        if (&old.objects.tables, &old.objects.names) == (&config.objects.tables, &config.objects.names) {
+            return Ok(Vec::new());
+        }
+        joining::moves(&old, config).await
     }
 
     /// The configuration it has now.

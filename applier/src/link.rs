@@ -8,28 +8,26 @@
 //! alone: nothing in memory survives a round but what was read of the target's log (`conflict/shelf.rs`). What happens
 //! between rounds is `life/cycle.rs`.
 
+mod birth;
+mod watch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog::GtidSet;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, Tools};
 use crate::catalog::Catalog;
-use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
-use crate::conflict::follow::{self, TargetLog};
 use crate::conflict::pair::Pair;
 use crate::conflict::record;
 use crate::conflict::rules::HybridClock;
-use crate::conflict::seen::{Follower, Seen};
-use crate::conflict::shared::SharedWindow;
-use crate::conflict::shelf::{ReadFor, Shelf};
-use crate::copy::{self, Copy, Doubts};
-use crate::executed::executed;
-use crate::filter::Filter;
+use crate::conflict::seen::Follower;
+use crate::conflict::shelf::Shelf;
+use crate::copy::{self, Copy};
+use crate::joining::{self, InStep};
 use crate::lanes;
 use crate::life::Life;
 use crate::life::gate::Gate;
@@ -41,6 +39,8 @@ use crate::source::{Attach, IN_FLIGHT, Source, Stream};
 use crate::status::{State, StatusError};
 use crate::target::{self, TargetFacts};
 use crate::{Config, Error, structure};
+
+use watch::{CopyFound, Following, follow};
 
 /// How long the group in hand may take once the link is to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -104,10 +104,16 @@ impl Link {
             Some(ended) = tasks.join_next() => return joined(ended),
             prepared = Box::pin(self.prepare(opened, life, &stop)) => prepared?,
         };
-        let Prepared { applier, acknowledged, planner, stream, target_log, copy } = prepared;
+        let Prepared { applier, acknowledged, planner, stream, target_log, copy, waits } = prepared;
         match copy {
             Some(_) => self.progress.state(State::Copying),
             None => self.progress.flows(),
+        }
+        if let Some((tables, what)) = waits {
+            tracing::info!(link = self.key.text(), what, "a table has to wait");
+            self.progress.waits_for(Some(what));
+            let ready = joining::until_ready(self.config.clone(), self.key.clone(), tables, stop.clone());
+            tasks.spawn(ready);
         }
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);
         // One group may wait while one is applied: behind that, the next one grows.
@@ -136,7 +142,18 @@ impl Link {
         let Opened { mut connection, facts, meta } = opened;
         let mut source = Source::connect(Attach::to_source(config, &self.key)).await?;
         let owners = self.learn_owners(&mut connection, &meta, &facts, &source).await?;
-        let checkpoint = self.checkpoint(&mut connection, &meta, &mut source, life, stop).await?;
+        let mut checkpoint = self.checkpoint(&mut connection, &meta, &mut source, life, stop).await?;
+        let begin = joining::Begin {
+            config,
+            link: &self.key,
+            connection: &mut connection,
+            meta: &meta,
+            source: &mut source,
+            checkpoint: &mut checkpoint,
+            progress: &self.progress,
+            pause: structure::Pause { gate: &self.gate, stop },
+        };
+        let InStep { filter, waits } = Box::pin(joining::settle(begin)).await?;
         let goal = source.available().await?;
         self.progress.attached(&config.source.address, connection.address(), checkpoint.applied(), goal);
         let stream = source.dump(checkpoint.applied()).await?.telling(self.progress.clone());
@@ -146,15 +163,7 @@ impl Link {
         let catalog = Catalog::new(catalog_session, collations.clone());
         let open = record::open(&mut connection, &meta.schema, &self.key, None).await?;
         let origins = Origins::new(&config.sync, &config.from, config.regions.keys().cloned());
-        let rules = Rules {
-            filter: Filter::new(config.objects.clone(), &config.meta_schema),
-            meta_schema: config.meta_schema.clone(),
-            from: config.from.clone(),
-            to: config.to.clone(),
-            ddl: config.ddl,
-            limits: config.group,
-            owners: owners.clone(),
-        };
+        let rules = Rules::of(config, filter, owners.clone());
         let mark = checkpoint.mark().clone();
         let follower = Follower { seen: mark.seen.clone(), clock: HybridClock::at(mark.clock) };
         let places = copy::Places {
@@ -169,15 +178,10 @@ impl Link {
             gate: &self.gate,
         };
         let found = Box::pin(copy::find(&mut connection, &places)).await?;
-        let (begun, doubts) = found.as_ref().map_or((None, None), |f| (f.begun.clone(), f.doubts.clone()));
-        let read_for = ReadFor {
-            config: config.clone(),
-            target: facts.server_uuid,
-            owners: owners.clone(),
-            orders: life.count,
-        };
-        let (target_log, window) =
-            self.watch_target(&checkpoint, read_for, &collations, begun, doubts.clone()).await?;
+        let copies = found.as_ref().map(CopyFound::of);
+        let doubts = copies.as_ref().and_then(|copies| copies.doubts.clone());
+        let read_for = self.read_for(facts.server_uuid, owners.clone(), life.count);
+        let (target_log, window) = self.watch_target(&checkpoint, read_for, &collations, copies).await?;
         self.progress.window(window.clone());
         let two_way = doubts.clone().zip(window.clone()).map(|(doubts, window)| copy::TwoWay {
             doubts,
@@ -210,54 +214,7 @@ impl Link {
             pair: Pair::new(config, &self.key),
         };
         let (applier, acknowledged) = Applier::new(connection, checkpoint, tools);
-        Ok(Prepared { applier, acknowledged, planner, stream, target_log, copy })
-    }
-
-    /// The conflict window and its reader, where a table's conflicts are found by it. It begins behind what the
-    /// source's region had seen of the target at the checkpoint.
-    async fn watch_target(
-        &self,
-        checkpoint: &Checkpoint,
-        read_for: ReadFor,
-        collations: &Arc<Collations>,
-        begun: Option<GtidSet>,
-        doubts: Option<Doubts>,
-    ) -> Result<(Option<Following>, Option<SharedWindow>), Error> {
-        let config = &self.config;
-        let Some(relay) = config.target_relay.as_ref().filter(|_| config.conflicts.any_by_row()) else {
-            return Ok((None, None));
-        };
-        let mut session = target::connect(&config.targets).await?;
-        let seen = &checkpoint.mark().seen;
-        let copies = begun.is_some() || doubts.is_some();
-        if let Some(log) = self.shelf.take(&read_for, seen).filter(|_| !copies) {
-            let (window, log) = (log.window(), log.with_session(session));
-            return Ok((Some((log, Some(read_for))), Some(window)));
-        }
-        let of_target = seen.of(&config.to);
-        let mut behind = of_target.gtids;
-        behind.union_with(&checkpoint.done().gtids);
-        let clock = of_target.clock.max(checkpoint.done().clock);
-        // DDL of other regions ran in the target under its original GTIDs. Their rows did not: a relay that knows a uuid
-        // from the former would take who asks behind the latter for one that is ahead of it.
-        let executed = self.executed_in_target(&mut session).await?;
-        for (_, applied) in Checkpoint::applied_by_link(&mut session, &config.meta_schema).await? {
-            behind.union_with(&applied.intersection(&executed));
-        }
-        // While rows are copied every write here counts that the way back brings: from where that began.
-        let (behind, clock) = begun.map_or((behind, clock), |begun| (begun, 0));
-        let window = SharedWindow::behind(behind, clock, config.state_dir.clone());
-        let rules = follow::Rules {
-            link: self.key.clone(),
-            filter: Filter::new(config.objects.clone(), &config.meta_schema),
-            meta_schema: config.meta_schema.clone(),
-            owners: read_for.owners.clone(),
-            regions: config.regions.keys().cloned().collect(),
-            ddl_back: config.ddl_back,
-        };
-        let attach = Attach::to_target(config, &self.key, relay);
-        let log = TargetLog::new(attach, rules, window.clone(), session, collations.clone()).noting(doubts);
-        Ok((Some((log, (!copies).then_some(read_for))), Some(window)))
+        Ok(Prepared { applier, acknowledged, planner, stream, target_log, copy, waits })
     }
 
     /// Who owns which uuid: what the servers say, what the file says, what was noted before.
@@ -286,83 +243,7 @@ impl Link {
             owners.add(from, structure::link_uuid(&link));
         }
     }
-
-    /// The link's checkpoint, taken over; or its first, when it was never born. A link that has run and has no
-    /// checkpoint stops (**promise 5**): beginning at "now" would skip what lies between.
-    async fn checkpoint(
-        &self,
-        connection: &mut wire::Connection,
-        meta: &Meta,
-        source: &mut Source,
-        life: &Life,
-        stop: &CancellationToken,
-    ) -> Result<Checkpoint, Error> {
-        if let Some(checkpoint) = Checkpoint::take_over(connection, &meta.schema, &self.key).await? {
-            return Ok(checkpoint);
-        }
-        let lost =
-            |evidence| Error::CheckpointLost { link: self.key.text(), schema: meta.schema.clone(), evidence };
-        if meta.is_born(connection, &self.key).await? {
-            return Err(lost("its birth record is there"));
-        }
-        if source.remembers_link && !life.anew {
-            return Err(lost("the relay remembers its acknowledgements"));
-        }
-        let start = if self.config.load.initial.has_structure() {
-            self.wait_for_way_back(&meta.schema).await?;
-            self.progress.state(State::Structure);
-            let pause = structure::Pause { gate: &self.gate, stop };
-            structure::make(&self.config, &self.key, connection, meta, source, pause).await?
-        } else {
-            source.executed().await?
-        };
-        tracing::info!(link = self.key.text(), after = %start, "link begins");
-        let seen = self.seen_at_birth(connection, &meta.schema).await?;
-        let copies = self.config.load.initial.has_data();
-        meta.give_birth(connection, &self.key, &start, &seen, copies).await?;
-        let born = Checkpoint::take_over(connection, &meta.schema, &self.key).await?;
-        born.ok_or_else(|| lost("it was just begun"))
-    }
-
-    /// Whoever finds new tables in the target writes them: the way back must be there before they are.
-    async fn wait_for_way_back(&self, schema: &str) -> Result<(), Error> {
-        let makes_tables = self.config.way_back.as_ref().is_some_and(|back| back.makes_tables);
-        let copies = self.config.load.initial.has_data() && !makes_tables;
-        if let Some(back) = copy::WayBack::of(&self.config, schema, &self.key).filter(|_| copies) {
-            back.begin(&self.progress).await?;
-        }
-        Ok(())
-    }
-
-    /// What the source's region is taken to have seen when a link begins between regions that are equal: all that the
-    /// target has, of its own and of others. Where rows are copied, what the way back is still to bring it has not.
-    async fn seen_at_birth(&self, connection: &mut wire::Connection, schema: &str) -> Result<Seen, Error> {
-        let mut seen = Seen::default();
-        let mut of_target = self.executed_in_target(connection).await?;
-        if let Some(back) =
-            copy::WayBack::of(&self.config, schema, &self.key).filter(|_| self.config.load.initial.has_data())
-            && let Some(begun) = back.begun().await?
-        {
-            of_target = of_target.intersection(&begun);
-        }
-        seen.add(&self.config.to, &of_target, 0);
-        for (link, applied) in Checkpoint::applied_by_link(connection, schema).await? {
-            if let Some(key) =
-                LinkKey::parse(&link).filter(|k| k.sync == self.key.sync && k.to == self.key.to)
-            {
-                seen.add(&key.from, &applied, 0);
-            }
-        }
-        Ok(seen)
-    }
-
-    async fn executed_in_target(&self, connection: &mut wire::Connection) -> Result<GtidSet, Error> {
-        executed(connection).await.map_err(Error::target("asking what it has executed"))
-    }
 }
-
-/// The reader of the target's log, and what it reads for if it may be kept.
-type Following = (TargetLog, Option<ReadFor>);
 
 struct Prepared {
     applier: Applier,
@@ -371,21 +252,7 @@ struct Prepared {
     stream: Stream,
     target_log: Option<Following>,
     copy: Option<Copy>,
-}
-
-/// Reads the target's log until `stop`. The window is kept for the next round, but for that of a copy: it holds keys in
-/// doubt.
-async fn follow(
-    mut log: TargetLog,
-    read_for: Option<ReadFor>,
-    shelf: Shelf,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    log.run(stop).await?;
-    if let Some(read_for) = read_for {
-        shelf.put(log, read_for);
-    }
-    Ok(())
+    waits: Option<joining::Waits>,
 }
 
 /// Waits for the three tasks. The first to end stops the reader; the others finish what they hold, so that a

@@ -11,6 +11,7 @@
 //! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
 //! | `life` | what people want of each link: see `life/` |
 //! | `skip` | the transactions that people got a link past |
+//! | `objects` | what of the source is in step on each link: see `joining/` |
 //! | `load` | how far the initial copy of each link is: see `copy/load.rs` |
 //! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
@@ -23,7 +24,7 @@ use crate::conflict::record;
 use crate::conflict::seen::Seen;
 use crate::life::table as life;
 use crate::origin::{LinkKey, Owners};
-use crate::{Config, Error, copy, sql, structure};
+use crate::{Config, Error, copy, joining, sql, structure};
 
 /// The table of marks in the meta schema.
 pub(crate) const MARK_TABLE: &str = "mark";
@@ -80,6 +81,7 @@ impl Meta {
             (life::TABLE, life::COLUMNS.to_owned()),
             (life::SKIP_TABLE, life::SKIP_COLUMNS.to_owned()),
             (structure::TABLE, structure::COLUMNS.to_owned()),
+            (joining::TABLE, joining::COLUMNS.to_owned()),
             (
                 "ddl",
                 format!(
@@ -216,14 +218,14 @@ impl Meta {
         Ok(!rows.rows.is_empty())
     }
 
-    /// Gives a link its checkpoint and its birth record, in one transaction; with `copies`, the begin of its copy too.
+    /// Gives a link its checkpoint and its birth record, in one transaction; what else is noted with them too.
     pub(crate) async fn give_birth(
         &self,
         connection: &mut Connection,
         link: &LinkKey,
         start: &GtidSet,
         seen: &Seen,
-        copies: bool,
+        notes: Vec<String>,
     ) -> Result<(), Error> {
         let failed = Error::target("beginning the link");
         let birth = format!(
@@ -234,9 +236,8 @@ impl Meta {
         );
         let rows = Checkpoint::first_rows(&self.schema, link, start, seen);
         let begun = life::begun(&self.schema, link);
-        let copy = copies.then(|| copy::begin(&self.schema, link)).into_iter().flatten();
         let statements =
-            ["BEGIN".to_owned(), rows, birth, begun].into_iter().chain(copy).chain(["COMMIT".to_owned()]);
+            ["BEGIN".to_owned(), rows, birth, begun].into_iter().chain(notes).chain(["COMMIT".to_owned()]);
         for statement in statements {
             connection.execute(statement).await.map_err(&failed)?;
         }

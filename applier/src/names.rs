@@ -58,6 +58,15 @@ impl Names {
         names
     }
 
+    /// As [`Names::new`] takes them.
+    pub(crate) fn entries(&self) -> BTreeMap<String, String> {
+        let whole = |(name, there): &(&Name, &Name)| {
+            (format!("{}.{}", name.0, name.1), format!("{}.{}", there.0, there.1))
+        };
+        let databases = self.there.databases.iter().map(|(name, there)| (name.clone(), there.clone()));
+        databases.chain(self.there.tables.iter().map(|entry| whole(&entry))).collect()
+    }
+
     /// Is every name the same on both ends?
     pub fn is_empty(&self) -> bool {
         self.there == Entries::default()
@@ -177,6 +186,7 @@ mod tests {
             let mut taken = Vec::new();
             entries.retain(|_, to| { let new = !taken.contains(to); taken.push(to.clone()); new });
             let names = Names::new(&entries);
+            prop_assert_eq!(&Names::new(&names.entries()), &names);
             if let Some((d, t)) = names.there(&database, &table) {
                 prop_assert_eq!(names.back(&d, &t), Some((database.clone(), table.clone())));
                 prop_assert_eq!(names.inverse().there(&d, &t), Some((database, table)));

@@ -64,6 +64,22 @@ impl Objects {
         })
     }
 
+    /// What this table of `from` is called in `to`; `None` where it is not in step.
+    pub(crate) fn place_of(&self, database: &str, table: &str) -> Option<(String, String)> {
+        self.has(database, table).then(|| self.names.there(database, table)).flatten()
+    }
+
+    /// The same, but for these tables of `from`.
+    pub(crate) fn without(&self, tables: &[(String, String)]) -> Self {
+        let mut patterns = self.tables.clone();
+        for (database, table) in tables {
+            let there = if self.patterns_are_of_target { self.names.there(database, table) } else { None };
+            let (database, table) = there.unwrap_or_else(|| (database.clone(), table.clone()));
+            patterns.exclude(&database, &table);
+        }
+        Self { tables: patterns, ..self.clone() }
+    }
+
     /// Is this table of `to` in step?
     pub fn has_there(&self, database: &str, table: &str) -> bool {
         self.names.back(database, table).is_some_and(|(here, its_name)| self.has(&here, &its_name))
@@ -144,5 +160,10 @@ mod tests {
             );
         }
         assert!(back.touches_database("store") && !there.touches_database("store"));
+        for (objects, table) in [(&there, ("shop", "a")), (&back, ("store", "b"))] {
+            let without = objects.without(&[(table.0.into(), table.1.into())]);
+            assert!(objects.has(table.0, table.1) && !without.has(table.0, table.1));
+            assert!(without.has("shop", "c"));
+        }
     }
 }

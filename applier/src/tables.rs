@@ -44,6 +44,17 @@ impl TablePatterns {
         self.patterns.iter().filter(named).map(|p| p.database.as_str())
     }
 
+    /// Leaves one table out.
+    pub(crate) fn exclude(&mut self, database: &str, table: &str) {
+        self.patterns.push(Pattern { exclude: true, database: database.into(), table: table.into() });
+    }
+
+    /// As [`TablePatterns::parse`] reads them.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let text = |p: &Pattern| format!("{}{}.{}", if p.exclude { "!" } else { "" }, p.database, p.table);
+        self.patterns.iter().map(text).collect()
+    }
+
     /// Could any table of this database be in step?
     pub fn touches_database(&self, database: &str) -> bool {
         self.patterns.iter().any(|p| !p.exclude && glob(&p.database, database))
@@ -98,6 +109,7 @@ mod tests {
         assert!(t.matches("shop", "tmp_keep"));
         assert!(!t.matches("store", "customer"));
         assert!(!TablePatterns::default().matches("shop", "customer"));
+        assert_eq!(TablePatterns::parse(&t.texts()), Ok(t));
     }
 
     #[test]

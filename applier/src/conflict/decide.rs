@@ -103,7 +103,8 @@ impl Applier {
             _ => Kind::Changed,
         };
         let settles = matches!(kind, Kind::Exists | Kind::Missing | Kind::Changed | Kind::Json);
-        if writers.times.is_empty() && settles && self.pair_copies().await {
+        let name = (row.table.database.clone(), row.table.table.clone());
+        if writers.times.is_empty() && settles && self.pair_copies_table(&name).await {
             // Not the row it expects, and nobody wrote it unseen: no drift, while either link copies. The key is settled.
             return Ok(());
         }

@@ -77,7 +77,7 @@ impl Hand {
             let read = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
-                read = Box::pin(self.read(&mut wanted)) => read?,
+                read = Box::pin(self.read(&mut wanted)) => read.map_err(|error| wanted.table.unless_gone(error))?,
             };
             // The planner has ended; it tells why.
             let Some((id, chunk, placed)) = read else { break };

@@ -3,15 +3,22 @@
 //! | `database_name`, `table_name`, `chunk` | a row of |
 //! |---|---|
 //! | empty, empty, 0 | the link: `copying`; `copied`, where the other link of its pair settles; `done` |
-//! | a table's names at the source, 0 | the table: `copying`, `done` |
+//! | a table's names at the source, 0 | the table: `waiting`, `copying`, `done` |
 //! | the same, a number | a chunk that is copied: its range of keys, rows and bytes; gone when its table is done. Or keys: `settled`, or in `doubt` |
 //!
-//! Numbers of chunks rise with their keys. A chunk's row commits with its rows.
+//! Numbers of chunks rise with their keys. A chunk's row commits with its rows. Which tables are copied is settled when
+//! the copy begins: one that a statement makes later comes with the stream, from its first row on. A copy that is over is
+//! opened again, with rows of its own, for tables that join.
 
+use std::collections::BTreeMap;
+
+use binlog::GtidSet;
 use serde::{Deserialize, Serialize};
-use wire::Connection;
+use wire::{Connection, RowRef};
 
 use super::table::SourceTable;
+use crate::ddl::Change;
+use crate::names::Name;
 use crate::origin::LinkKey;
 use crate::verify::key::{KeyValue, Range};
 use crate::{Error, sql};
@@ -42,6 +49,8 @@ pub(crate) struct DoneChunk {
 /// How far a table is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableState {
+    /// The target has not been looked at yet.
+    pub(crate) waits: bool,
     pub(crate) done: bool,
     /// By number, which is the order of their keys.
     pub(crate) chunks: Vec<DoneChunk>,
@@ -65,6 +74,17 @@ struct Kept {
     upto: Option<KeyValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<KeyValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begun: Option<String>,
+}
+
+/// A copy that has begun, and not ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Open {
+    /// Of a copy that was opened again, in a pair: behind what of the target's log keys may be in doubt.
+    pub(crate) begun: Option<GtidSet>,
+    /// Every table that it copies, by its name at the source.
+    pub(crate) tables: BTreeMap<Name, TableState>,
 }
 
 /// Which keys a row of the table stands for.
@@ -77,16 +97,9 @@ pub(crate) enum KeyRange {
 impl KeyRange {
     /// Reads the column `key_range`.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let Kept { after, upto, keys } = serde_json::from_str(text).ok()?;
+        let Kept { after, upto, keys, .. } = serde_json::from_str(text).ok()?;
         Some(keys.map_or(Self::Between(Range { after, upto }), Self::Keys))
     }
-}
-
-/// The statements with which a link's copy begins, in the transaction of its birth. Nothing of an earlier one stays.
-pub(crate) fn begin(schema: &str, link: &LinkKey) -> [String; 2] {
-    let load = Load::new(schema, link);
-    let nothing = format!("DELETE FROM {} WHERE link = {}", load.table, load.link);
-    [nothing, load.insert("", "", 0, "copying", "NULL", 0, 0)]
 }
 
 impl Load {
@@ -119,9 +132,73 @@ impl Load {
         )
     }
 
+    /// The statements with which a copy of these tables begins. Nothing of an earlier one stays. `begun`: see
+    /// [`Open::begun`].
+    pub(crate) fn open(&self, tables: &[Name], begun: Option<&GtidSet>) -> Vec<String> {
+        let kept = Kept { begun: begun.map(GtidSet::to_string), ..Kept::default() };
+        let begun = begun.map_or("NULL".into(), |_| sql::text(&json(&kept)));
+        let mut statements = vec![
+            format!("DELETE FROM {} WHERE link = {}", self.table, self.link),
+            self.insert("", "", 0, "copying", &begun, 0, 0),
+        ];
+        statements.extend(self.add(tables));
+        statements
+    }
+
+    /// The statements with which these tables are added to a copy that is not over.
+    pub(crate) fn add(&self, tables: &[Name]) -> Vec<String> {
+        let one = |(database, table): &Name| {
+            [self.forget(database, table), self.insert(database, table, 0, "waiting", "NULL", 0, 0)]
+        };
+        tables.iter().flat_map(one).collect()
+    }
+
     /// Begins a table.
     pub(crate) fn begin_table(&self, table: &SourceTable) -> String {
-        self.insert(&table.database, &table.table, 0, "copying", "NULL", 0, 0)
+        format!(
+            "UPDATE {} SET state = 'copying', updated_at = NOW(6) WHERE {} AND chunk = 0",
+            self.table,
+            self.of(&table.database, &table.table)
+        )
+    }
+
+    /// A table is not copied any more.
+    pub(crate) fn forget(&self, database: &str, table: &str) -> String {
+        format!("DELETE FROM {} WHERE {}", self.table, self.of(database, table))
+    }
+
+    /// What a statement of the source does to tables that are copied.
+    pub(crate) fn follow(&self, change: &Change) -> Vec<String> {
+        match change {
+            Change::Drops(name) => vec![self.forget(&name.database, &name.name)],
+            Change::DropsDatabase(database) => vec![format!(
+                "DELETE FROM {} WHERE link = {} AND database_name = {}",
+                self.table,
+                self.link,
+                sql::text(database)
+            )],
+            Change::Renames(old, new) => {
+                let renamed = format!(
+                    "UPDATE {} SET database_name = {}, table_name = {} WHERE {}",
+                    self.table,
+                    sql::text(&new.database),
+                    sql::text(&new.name),
+                    self.of(&old.database, &old.name)
+                );
+                vec![self.forget(&new.database, &new.name), renamed]
+            }
+            Change::Creates(_) | Change::Empties(_) | Change::Alters(..) => Vec::new(),
+        }
+    }
+
+    /// The condition of being a row of this table.
+    fn of(&self, database: &str, table: &str) -> String {
+        format!(
+            "link = {} AND database_name = {} AND table_name = {}",
+            self.link,
+            sql::text(database),
+            sql::text(table)
+        )
     }
 
     /// Notes a chunk.
@@ -133,26 +210,19 @@ impl Load {
         rows: u64,
         bytes: u64,
     ) -> String {
-        let kept = Kept { after: range.after.clone(), upto: range.upto.clone(), keys: None };
-        let range = serde_json::to_string(&kept).expect("texts can always be written");
-        self.insert(&table.database, &table.table, number, "done", &sql::text(&range), rows, bytes)
+        let kept = Kept { after: range.after.clone(), upto: range.upto.clone(), ..Kept::default() };
+        self.insert(&table.database, &table.table, number, "done", &sql::text(&json(&kept)), rows, bytes)
     }
 
     /// Notes keys that are settled, or in doubt.
     pub(crate) fn keys(&self, table: &SourceTable, number: u64, state: &str, keys: Vec<KeyValue>) -> String {
         let kept = Kept { keys: Some(keys), ..Kept::default() };
-        let range = serde_json::to_string(&kept).expect("texts can always be written");
-        self.insert(&table.database, &table.table, number, state, &sql::text(&range), 0, 0)
+        self.insert(&table.database, &table.table, number, state, &sql::text(&json(&kept)), 0, 0)
     }
 
     /// Ends a table: its own row takes the place of those of its chunks.
     pub(crate) fn end_table(&self, table: &SourceTable, rows: u64, bytes: u64) -> [String; 2] {
-        let of = format!(
-            "link = {} AND database_name = {} AND table_name = {}",
-            self.link,
-            sql::text(&table.database),
-            sql::text(&table.table)
-        );
+        let of = self.of(&table.database, &table.table);
         [
             format!(
                 "UPDATE {} SET state = 'done', rows_done = {rows}, bytes_done = {bytes}, updated_at = NOW(6) \
@@ -180,48 +250,87 @@ impl Load {
         )
     }
 
-    /// Has the link's copy begun, and not ended?
-    pub(crate) async fn is_copying(&self, connection: &mut Connection) -> Result<bool, Error> {
+    /// How far the link is; `None`: it has not begun.
+    pub(crate) async fn state(&self, connection: &mut Connection) -> Result<Option<String>, Error> {
         let failed = Error::target("reading how far the copy is");
         let query = format!(
-            "SELECT 1 FROM {} WHERE link = {} AND database_name = '' AND chunk = 0 AND state <> 'done'",
+            "SELECT state FROM {} WHERE link = {} AND database_name = '' AND chunk = 0",
             self.table, self.link
         );
-        Ok(!connection.query_rows(query).await.map_err(failed)?.rows.is_empty())
+        match connection.query_rows(query).await {
+            Ok(rows) => rows.first().map(|row| row.text("state").map_err(&failed)).transpose(),
+            // There is no meta schema yet.
+            Err(wire::Error::Server(error)) if matches!(error.code, 1146 | 1049) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
-    /// How far a table is; `None`: not begun.
-    pub(crate) async fn state_of(
-        &self,
-        connection: &mut Connection,
-        table: &SourceTable,
-    ) -> Result<Option<TableState>, Error> {
+    /// What the link copies now; `None`: it has not begun.
+    pub(crate) async fn copies(&self, connection: &mut Connection) -> Result<Option<Vec<Name>>, Error> {
+        let Some(state) = self.state(connection).await? else { return Ok(None) };
+        if state == "done" {
+            return Ok(Some(Vec::new()));
+        }
         let failed = Error::target("reading how far the copy is");
         let query = format!(
-            "SELECT chunk, state, key_range, rows_done, bytes_done FROM {} WHERE link = {} AND database_name = {} \
-             AND table_name = {} ORDER BY chunk",
-            self.table,
-            self.link,
-            sql::text(&table.database),
-            sql::text(&table.table)
+            "SELECT database_name, table_name FROM {} WHERE link = {} AND database_name <> '' AND chunk = 0",
+            self.table, self.link
         );
         let rows = connection.query_rows(query).await.map_err(&failed)?;
-        let mut found = None;
+        let name = |row: RowRef<'_>| Ok((row.text("database_name")?, row.text("table_name")?));
+        let names: Result<_, wire::Error> = rows.iter().map(name).collect();
+        names.map(Some).map_err(failed)
+    }
+
+    /// The link's copy, if it has begun and not ended.
+    pub(crate) async fn read(&self, connection: &mut Connection) -> Result<Option<Open>, Error> {
+        let failed = Error::target("reading how far the copy is");
+        let query = format!(
+            "SELECT database_name, table_name, chunk, state, key_range, rows_done, bytes_done FROM {} WHERE link = {} \
+             ORDER BY database_name, table_name, chunk",
+            self.table, self.link
+        );
+        let rows = connection.query_rows(query).await.map_err(&failed)?;
+        let (mut open, mut is_open) = (Open::default(), false);
         for row in rows.iter() {
-            let state: &mut TableState = found.get_or_insert_default();
-            let number = row.parse("chunk").map_err(&failed)?;
-            state.rows += row.parse::<u64>("rows_done").map_err(&failed)?;
-            state.bytes += row.parse::<u64>("bytes_done").map_err(&failed)?;
-            if number == 0 {
-                state.done = row.text("state").map_err(&failed)? == "done";
+            let text = |name: &str| row.text(name).map_err(&failed);
+            let number = |name: &str| row.parse::<u64>(name).map_err(&failed);
+            let malformed =
+                |what: &str, text: &str| failed(wire::Error::Invalid { what: format!("no {what}: {text}") });
+            let name = (text("database_name")?, text("table_name")?);
+            let (chunk, state) = (number("chunk")?, text("state")?);
+            let range = row.optional_text("key_range").map_err(&failed)?.unwrap_or_default();
+            if name.0.is_empty() {
+                is_open = state != "done";
+                let begun = begun(&range).map_err(|()| malformed("GTID set", &range))?;
+                open.begun = begun;
                 continue;
             }
-            let text = row.text("key_range").map_err(&failed)?;
-            let malformed = || failed(wire::Error::Invalid { what: format!("no range of keys: {text}") });
-            if let KeyRange::Between(range) = KeyRange::read(&text).ok_or_else(malformed)? {
-                state.chunks.push(DoneChunk { number, range });
+            let table = open.tables.entry(name).or_default();
+            table.rows += number("rows_done")?;
+            table.bytes += number("bytes_done")?;
+            if chunk == 0 {
+                (table.waits, table.done) = (state == "waiting", state == "done");
+                continue;
+            }
+            let read = KeyRange::read(&range).ok_or_else(|| malformed("range of keys", &range))?;
+            if let KeyRange::Between(range) = read {
+                table.chunks.push(DoneChunk { number: chunk, range });
             }
         }
-        Ok(found)
+        Ok(is_open.then_some(open))
     }
+}
+
+fn json(kept: &Kept) -> String {
+    serde_json::to_string(kept).expect("texts can always be written")
+}
+
+/// Where keys in doubt begin, in the link's own row.
+fn begun(text: &str) -> Result<Option<GtidSet>, ()> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let kept: Kept = serde_json::from_str(text).map_err(drop)?;
+    kept.begun.map(|set| set.parse().map_err(drop)).transpose()
 }

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use binlog::row::{Column, ColumnType, Image, Value};
+use binlog::row::{Column, ColumnType, Image, TableMap, Value};
 use wire::Connection;
 
 use crate::{Error, sql};
@@ -49,6 +49,24 @@ impl KeyShape {
     /// The key in an image; its texts are still to be weighed. `None` where a column is missing.
     pub(crate) fn of(&self, image: &Image<'_>) -> Option<SortKey> {
         self.parts.iter().map(|part| part.turn(image.get(part.position)?)).collect()
+    }
+
+    /// Where its columns are in images of this table map, by their names: a row of the stream may be older than a statement
+    /// that moved them. `None` where one of them is missing.
+    pub(crate) fn places_in(&self, map: &TableMap, columns: &[Column]) -> Option<Vec<usize>> {
+        let place = |part: &KeyPart| {
+            if !map.has_names {
+                return Some(part.position);
+            }
+            let name = &columns.get(part.position)?.name;
+            map.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
+        };
+        self.parts.iter().map(place).collect()
+    }
+
+    /// The key in an image that has its columns in these places.
+    pub(crate) fn of_places(&self, image: &Image<'_>, places: &[usize]) -> Option<SortKey> {
+        self.parts.iter().zip(places).map(|(part, at)| part.turn(image.get(*at)?)).collect()
     }
 
     /// Are there texts to be weighed?

@@ -21,13 +21,14 @@ use super::touched::Touched;
 use super::two_way::{Settling, TwoWay, WayBack};
 use super::value;
 use super::walk;
-use super::weave::{Copied, Weaver};
+use super::weave::{Copied, Copies, Weaver};
 use crate::catalog::TargetTable;
 use crate::collations::Collations;
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::life::gate::Gate;
 use crate::mark::Mark;
+use crate::names::Name;
 use crate::origin::LinkKey;
 use crate::progress::Progress;
 use crate::status::TableLoad;
@@ -105,10 +106,15 @@ pub(crate) struct Found {
     copied: Vec<Copied>,
     stamps: Vec<Stamp>,
     load: Load,
+    /// Tables whose copy has begun and that the source has no more, by their names in the target.
+    gone: Vec<Name>,
     /// Keys in doubt, where a pair writes on both sides.
     pub(crate) doubts: Option<Doubts>,
-    /// Behind what of the target's log the way back has begun, there.
+    /// Behind what of the target's log keys may be in doubt, there: the way back has begun there, or the copy was opened
+    /// again there.
     pub(crate) begun: Option<GtidSet>,
+    /// It was opened again, for tables that joined: all others are complete.
+    pub(crate) is_reopened: bool,
 }
 
 /// What is to be copied, if the link's copy has begun and not ended. `connection` is the link's session in the target.
@@ -119,37 +125,39 @@ pub(crate) struct Found {
 pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Result<Option<Found>, Error> {
     let Places { config, schema, link, progress, .. } = *places;
     let load = Load::new(schema, link);
-    if !load.is_copying(connection).await? {
-        return Ok(None);
-    }
-    let begun = match WayBack::of(config, schema, link) {
-        Some(back) => Some(back.begin(progress).await?),
-        None => None,
+    let Some(open) = load.read(connection).await? else { return Ok(None) };
+    let is_reopened = open.begun.is_some();
+    let begun = match (WayBack::of(config, schema, link), open.begun) {
+        (Some(_), Some(begun)) => Some(begun),
+        (Some(back), None) => Some(back.begin(progress).await?),
+        (None, _) => None,
     };
     let mut source = table::connect(&config.source_servers).await?;
-    let found = table::list(&mut source, places.filter, places.collations).await?;
+    let mut states = open.tables;
+    let names = places.filter.names();
+    let found = table::list(&mut source, |name| states.contains_key(name), names, places.collations).await?;
     let mut notes = Vec::new();
     let (mut tables, mut copied) = (Vec::new(), Vec::new());
     for table in found {
-        let known = load.state_of(connection, &table).await?;
+        let state = states.remove(&(table.database.clone(), table.table.clone())).unwrap_or_default();
         // What was passed over before it was cut off is not known any more.
-        let passed_over = if known.is_some() { PassedOver::Any } else { PassedOver::default() };
-        let state = match known {
-            Some(state) => state,
-            None => {
-                // In a table that the link has made, only what the way back brings can stand.
-                if !(config.load.initial.has_structure() && begun.is_some()) {
-                    check_target(connection, &table, config.load.existing).await?;
-                }
-                notes.push(load.begin_table(&table));
-                TableState::default()
+        let passed_over = if state.waits { PassedOver::default() } else { PassedOver::Any };
+        if state.waits {
+            // In a table that the link has made, only what the way back brings can stand; where a copy was opened again
+            // in a pair, it was looked at before.
+            if !((config.load.initial.has_structure() || is_reopened) && begun.is_some()) {
+                check_target(connection, &table, config.load.existing).await?;
             }
-        };
+            notes.push(load.begin_table(&table));
+        }
         let table = Arc::new(table);
         copied.push(resume(connection, &table, &state, passed_over).await?);
         tables.push((table, state));
     }
-    let all_done = tables.iter().all(|(_, state)| state.done);
+    let unfinished = states.into_iter().filter(|(_, state)| !state.done);
+    let gone: Vec<Name> =
+        unfinished.filter_map(|((database, table), _)| names.there(&database, &table)).collect();
+    let all_done = gone.is_empty() && tables.iter().all(|(_, state)| state.done);
     if all_done && begun.is_none() {
         notes.extend(load.end());
     }
@@ -161,7 +169,7 @@ pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Re
         return Ok(None);
     }
     let doubts = begun.as_ref().map(|_| Doubts::new(tables.iter().map(|(table, _)| table.clone())));
-    Ok(Some(Found { source, tables, copied, stamps, load, doubts, begun }))
+    Ok(Some(Found { source, tables, copied, stamps, load, gone, doubts, begun, is_reopened }))
 }
 
 impl Found {
@@ -172,18 +180,22 @@ impl Found {
         two_way: Option<TwoWay>,
         stop: CancellationToken,
     ) -> Result<(Copy, Weaver), Error> {
-        let Self { source, tables, copied, stamps, load, .. } = self;
+        let Self { source, tables, copied, stamps, load, gone, is_reopened, .. } = self;
         let Places { config, progress, .. } = *places;
         progress.copies(copied.iter().map(as_status).collect());
         let (tell, told) = mpsc::channel(config.load.threads * 2);
         let (complete, completed) = watch::channel(false);
         let complete = two_way.as_ref().map(|_| complete);
+        let copies = Copies { tables: copied, gone, is_reopened };
         let weaver =
-            Weaver::new(copied, places.applied.clone(), told, load.clone(), progress.clone(), complete);
+            Weaver::new(copies, places.applied.clone(), told, load.clone(), progress.clone(), complete);
         let (wanted, ranges) = mpsc::channel(1);
         let settling = match &two_way {
             Some(two_way) => {
-                Some(Settling::new(places, two_way.clone(), completed, tell.clone(), load.clone()).await?)
+                let settling = Settling::new(places, two_way.clone(), completed, tell.clone(), load.clone());
+                let settling = settling.await?;
+                // The other link copies nothing of what has joined: this one settles.
+                Some(if is_reopened { settling.alone() } else { settling })
             }
             None => None,
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use binlog::GtidSet;
 use binlog::row::{Column, ColumnType, TableMap};
 use wire::{ConnectOptions, Connection, RowRef};
 
@@ -9,9 +10,11 @@ use super::order::{KeyPart, KeyShape, Weight};
 use crate::collations::Collations;
 use crate::definition::Shape;
 use crate::filter::Filter;
+use crate::names::{Name, Names};
+use crate::source::Source;
 use crate::verify::column::Column as Selected;
 use crate::verify::key::Key;
-use crate::{Error, sql};
+use crate::{Config, Error, sql, target};
 
 /// Each has a reason: values of any age, UTC, no character set converted, every statement a state of its own, estimates
 /// as they are now.
@@ -19,6 +22,9 @@ const SESSION: &str = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVAL
     character_set_client = utf8mb4, collation_connection = utf8mb4_0900_ai_ci, character_set_results = NULL, \
     transaction_isolation = 'REPEATABLE-READ', autocommit = ON, max_execution_time = 0, wait_timeout = 28800, \
     net_read_timeout = 600, net_write_timeout = 600, information_schema_stats_expiry = 0";
+
+/// How often names that change while they are read are read again.
+const ATTEMPTS: usize = 20;
 
 /// Table ids of the events made here, from this on: of no meaning beyond one statement.
 const FIRST_ID: u64 = 1000;
@@ -57,6 +63,20 @@ impl SourceTable {
         format!("{}.{}", self.database, self.table)
     }
 
+    /// An error of reading it; that it is not there any more, or is another, is found out about by a new round.
+    pub(crate) fn unless_gone(&self, error: Error) -> Error {
+        // Table, database, column.
+        const UNKNOWN: [u16; 3] = [1146, 1049, 1054];
+        match &error {
+            Error::Wire { server: "source", source: wire::Error::Server(e), .. }
+                if UNKNOWN.contains(&e.code) =>
+            {
+                Error::SourceMoved { table: self.name() }
+            }
+            _ => error,
+        }
+    }
+
     /// What is read of a row, and where; by the key's index.
     pub(crate) fn select(&self) -> String {
         let columns: Vec<String> = self.selected.iter().map(Selected::exact).collect();
@@ -89,10 +109,44 @@ pub(crate) async fn connect(addresses: &[ConnectOptions]) -> Result<Connection, 
     Err(Error::source("connecting to copy")(last.unwrap_or_else(none)))
 }
 
-/// Every table in step that the source has, the largest first, so that none is left to itself at the end.
+/// The names of every table in step that the source has.
+pub(crate) async fn names(connection: &mut Connection, filter: &Filter) -> Result<Vec<Name>, Error> {
+    let failed = Error::source("listing its tables");
+    let query = "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t FROM information_schema.TABLES \
+                 WHERE TABLE_TYPE = 'BASE TABLE' ORDER BY 1, 2";
+    let rows = connection.query_rows(query).await.map_err(&failed)?;
+    let name = |row: RowRef<'_>| Ok((row.text("d")?, row.text("t")?));
+    let names: Result<Vec<Name>, wire::Error> = rows.iter().map(name).collect();
+    let mut names = names.map_err(failed)?;
+    names.retain(|(database, table)| filter.keeps(database, table));
+    Ok(names)
+}
+
+/// The same, all of one moment: with what the source had executed then.
+pub(crate) async fn names_now(
+    config: &Config,
+    filter: &Filter,
+    source: &mut Source,
+) -> Result<(Vec<Name>, GtidSet), Error> {
+    let mut reader = target::connect_source(&config.source_servers).await?;
+    let mut before = names(&mut reader, filter).await?;
+    for _ in 0..ATTEMPTS {
+        let executed = source.executed().await?;
+        let after = names(&mut reader, filter).await?;
+        if after == before {
+            reader.close().await;
+            return Ok((after, executed));
+        }
+        before = after;
+    }
+    Err(Error::SourceMoved { table: "of the source".into() })
+}
+
+/// The tables of these names that the source has, the largest first, so that none is left to itself at the end.
 pub(crate) async fn list(
     connection: &mut Connection,
-    filter: &Filter,
+    wanted: impl Fn(&Name) -> bool,
+    names: &Names,
     collations: &Collations,
 ) -> Result<Vec<SourceTable>, Error> {
     let failed = Error::source("listing its tables");
@@ -102,13 +156,14 @@ pub(crate) async fn list(
     let rows = connection.query_rows(query).await.map_err(&failed)?;
     let mut tables = Vec::new();
     for row in rows.iter() {
-        let (database, table) = (row.text("d").map_err(&failed)?, row.text("t").map_err(&failed)?);
-        if !filter.keeps(&database, &table) {
+        let name = (row.text("d").map_err(&failed)?, row.text("t").map_err(&failed)?);
+        if !wanted(&name) {
             continue;
         }
+        let (database, table) = name;
         let mut defined = define(connection, &database, &table, collations).await?;
         // Read under one name, written under the other.
-        if let Some((database, table)) = filter.names().there(&database, &table) {
+        if let Some((database, table)) = names.there(&database, &table) {
             (defined.map.database, defined.map.table) = (database, table);
         }
         defined.index = tables.len();

@@ -120,27 +120,6 @@ async fn begun_behind(
     }
 }
 
-/// How far the copy of a link into this server is; `None`: it has not begun.
-pub(crate) async fn copy_state(
-    connection: &mut Connection,
-    schema: &str,
-    link: &LinkKey,
-) -> Result<Option<String>, Error> {
-    let query = format!(
-        "SELECT state FROM {} WHERE link = {} AND database_name = '' AND chunk = 0",
-        sql::table(schema, super::load::TABLE),
-        sql::text(&link.text())
-    );
-    match connection.query_rows(query).await {
-        Ok(rows) => {
-            let failed = Error::target("reading how far the copy is");
-            rows.first().map(|row| row.text("state").map_err(&failed)).transpose()
-        }
-        Err(wire::Error::Server(error)) if matches!(error.code, 1146 | 1049) => Ok(None),
-        Err(error) => Err(Error::target("reading how far the copy is")(error)),
-    }
-}
-
 /// What follows when every chunk is written: keys in doubt are settled, by one link of the pair.
 pub(crate) struct Settling {
     two_way: TwoWay,
@@ -149,7 +128,6 @@ pub(crate) struct Settling {
     /// The servers of the source's region, and what the other link is called there.
     servers: Vec<ConnectOptions>,
     other: LinkKey,
-    link: LinkKey,
     /// The other link copies too.
     other_copies: bool,
     schema: String,
@@ -178,7 +156,6 @@ impl Settling {
             target,
             other_copies: back.as_ref().is_some_and(|back| back.copies),
             servers: back.map(|back| back.servers).unwrap_or_default(),
-            link: places.link.clone(),
             other: LinkKey { sync: config.sync.clone(), from: config.to.clone(), to: config.from.clone() },
             schema: places.schema.into(),
             completed,
@@ -190,6 +167,11 @@ impl Settling {
         })
     }
 
+    /// Whatever the other link does.
+    pub(crate) fn alone(self) -> Self {
+        Self { other_copies: false, ..self }
+    }
+
     /// Waits until all is copied, and settles. Where both links copy, the one from the region whose name comes first does:
     /// the other tells it the keys that are in doubt on its side.
     pub(crate) async fn run(mut self, wanted: &mpsc::Sender<Wanted>) -> Result<(), Error> {
@@ -199,7 +181,7 @@ impl Settling {
         }
         self.bring_up().await?;
         if self.other_copies && self.from > self.to {
-            let state = copy_state(&mut self.target, &self.schema, &self.link).await?;
+            let state = self.load.state(&mut self.target).await?;
             if state.as_deref() != Some("copied") {
                 self.tell_doubts().await;
             }
@@ -223,7 +205,7 @@ impl Settling {
     async fn wait_for_other(&self, states: &[&str]) -> Result<(), Error> {
         loop {
             let mut session = target::connect(&self.servers).await?;
-            let state = copy_state(&mut session, &self.schema, &self.other).await?;
+            let state = Load::new(&self.schema, &self.other).state(&mut session).await?;
             if state.as_deref().is_some_and(|state| states.contains(&state)) {
                 return Ok(());
             }

@@ -128,7 +128,7 @@ async fn boundary(
         key.key.order(),
         rows.saturating_sub(1)
     );
-    let answer = source.query_rows(sql).await.map_err(&failed)?;
+    let answer = source.query_rows(sql).await.map_err(|error| table.unless_gone(failed(error)))?;
     let Some(row) = answer.rows.into_iter().next() else { return Ok(None) };
     let parts: Option<Vec<Bytes>> = row.into_iter().collect();
     let end =

@@ -3,7 +3,7 @@
 //!
 //! Owned by the planner, so that a chunk's place is a place in the stream and nothing happens in between.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -21,6 +21,8 @@ use super::table::SourceTable;
 use super::touched::{Left, Touched};
 use crate::Error;
 use crate::conflict::seen::Seen;
+use crate::ddl::{Change, Clause, ObjectName};
+use crate::names::{Name, Names};
 use crate::progress::Progress;
 
 /// What those who copy tell.
@@ -65,8 +67,8 @@ pub(crate) struct Ready {
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
-/// A table map of a transaction; with its table, where that is not copied yet.
-type Mapped<'a> = (&'a Event, Option<(usize, TableMap)>);
+/// A table map of a transaction, and how its rows are flagged; with its table, where that is not copied yet.
+type Mapped<'a> = (&'a Event, u16, Option<(usize, TableMap)>);
 
 /// What of a transaction is applied.
 #[derive(Debug, Default)]
@@ -78,15 +80,25 @@ pub(crate) struct Woven {
 
 /// Chunks that have their place and are not yet committed. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct InFlight(Arc<(Mutex<BTreeSet<ChunkId>>, watch::Sender<()>, AtomicBool)>);
+pub(crate) struct InFlight {
+    shared: Arc<(Mutex<BTreeSet<ChunkId>>, watch::Sender<()>, AtomicBool)>,
+    /// What is copied, by its name in the target.
+    tables: Arc<HashSet<Name>>,
+}
 
 impl InFlight {
-    fn new() -> Self {
-        Self(Arc::new((Mutex::default(), watch::Sender::new(()), AtomicBool::new(false))))
+    fn new(tables: HashSet<Name>) -> Self {
+        let shared = Arc::new((Mutex::default(), watch::Sender::new(()), AtomicBool::new(false)));
+        Self { shared, tables: Arc::new(tables) }
+    }
+
+    /// Is this table of the target copied?
+    pub(crate) fn copies(&self, table: &Name) -> bool {
+        self.is_copying() && self.tables.contains(table)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut BTreeSet<ChunkId>) -> T) -> T {
-        change(&mut self.0.0.lock().expect("nothing panics while it is held"))
+        change(&mut self.shared.0.lock().expect("nothing panics while it is held"))
     }
 
     fn insert(&self, id: ChunkId) {
@@ -96,17 +108,17 @@ impl InFlight {
     /// The chunk is committed.
     pub(crate) fn done(&self, id: ChunkId) {
         self.with(|ids| ids.remove(&id));
-        self.0.1.send_replace(());
+        self.shared.1.send_replace(());
     }
 
     /// The copy is over.
     pub(crate) fn end(&self) {
-        self.0.2.store(true, Ordering::Relaxed);
+        self.shared.2.store(true, Ordering::Relaxed);
     }
 
     /// Is the copy still going on?
     pub(crate) fn is_copying(&self) -> bool {
-        !self.0.2.load(Ordering::Relaxed)
+        !self.shared.2.load(Ordering::Relaxed)
     }
 
     /// Is any of these in flight?
@@ -116,7 +128,7 @@ impl InFlight {
 
     /// Waits until none of these is in flight. Cancellation safe.
     pub(crate) async fn passes(&self, ids: &[ChunkId]) {
-        let mut moved = self.0.1.subscribe();
+        let mut moved = self.shared.1.subscribe();
         while self.has_any(ids) {
             if moved.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -126,7 +138,7 @@ impl InFlight {
 
     /// Waits until nothing is in flight. Cancellation safe.
     pub(crate) async fn empties(&self) {
-        let mut moved = self.0.1.subscribe();
+        let mut moved = self.shared.1.subscribe();
         while self.with(|ids| !ids.is_empty()) {
             if moved.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -147,6 +159,16 @@ pub(crate) struct Copied {
     pub(crate) passed_over: PassedOver,
 }
 
+/// All that is copied.
+pub(crate) struct Copies {
+    pub(crate) tables: Vec<Copied>,
+    /// Tables whose copy has begun and that the source has no more, by their names in the target: a statement that drops
+    /// or renames them is still to come.
+    pub(crate) gone: Vec<Name>,
+    /// Tables beside these are complete: their foreign keys hold.
+    pub(crate) is_reopened: bool,
+}
+
 #[derive(Debug)]
 struct Open {
     table: usize,
@@ -158,7 +180,9 @@ struct Open {
 /// See the [module](self).
 pub(crate) struct Weaver {
     tables: Vec<Copied>,
-    by_name: HashMap<(String, String), usize>,
+    by_name: HashMap<Name, usize>,
+    gone: Vec<Name>,
+    is_reopened: bool,
     /// What of the source's log the stream has passed.
     passed: GtidSet,
     /// What of that has not been found executed at the source.
@@ -176,27 +200,26 @@ pub(crate) struct Weaver {
 
 impl Weaver {
     pub(crate) fn new(
-        tables: Vec<Copied>,
+        copies: Copies,
         passed: GtidSet,
         told: mpsc::Receiver<Told>,
         load: Load,
         progress: Progress,
         complete: Option<watch::Sender<bool>>,
     ) -> Self {
+        let Copies { tables, gone, is_reopened } = copies;
         let name = |copied: &Copied| (copied.source.map.database.clone(), copied.source.map.table.clone());
-        let by_name = tables.iter().enumerate().map(|(i, copied)| (name(copied), i)).collect();
-        let in_flight = InFlight::new();
-        let all_done = tables.iter().all(|copied| copied.done);
-        if let Some(complete) = complete.as_ref().filter(|_| all_done) {
-            complete.send_replace(true);
-        }
-        let chunks = HashMap::new();
-        Self {
+        let by_name: HashMap<Name, usize> =
+            tables.iter().enumerate().map(|(i, copied)| (name(copied), i)).collect();
+        let in_flight = InFlight::new(by_name.keys().cloned().collect());
+        let weaver = Self {
             tables,
             by_name,
+            gone,
+            is_reopened,
             passed,
             unsure: GtidSet::new(),
-            chunks,
+            chunks: HashMap::new(),
             next: 1,
             told,
             in_flight,
@@ -204,7 +227,49 @@ impl Weaver {
             progress,
             complete,
             over: false,
+        };
+        if let Some(complete) = weaver.complete.as_ref().filter(|_| weaver.is_complete()) {
+            complete.send_replace(true);
         }
+        weaver
+    }
+
+    /// Is every table copied? Says so where one can't be, and what that waits for.
+    fn is_complete(&self) -> bool {
+        let all_done = self.tables.iter().all(|copied| copied.done);
+        if let Some((database, table)) = self.gone.first().filter(|_| all_done) {
+            self.progress.waits_for(Some(format!(
+                "{database}.{table} is not copied to its end, and the source has it no more: waiting for the statement \
+                 that dropped or renamed it; where that was skipped, leave the table out of [sync] tables"
+            )));
+        }
+        all_done && self.gone.is_empty()
+    }
+
+    /// Is one of these, by their names at the source, on its way? What a statement makes of it is found by a new round.
+    pub(crate) fn has_unfinished(&self, changes: &[Change], names: &Names) -> Option<String> {
+        let is_unfinished = |database: &str, table: Option<&str>| {
+            let is = |d: &str, t: &str| d == database && table.is_none_or(|table| t == table);
+            let copied = self.tables.iter().any(|c| !c.done && is(&c.source.database, &c.source.table));
+            let back = self.gone.iter().filter_map(|(d, t)| names.back(d, t));
+            copied || back.into_iter().any(|(d, t)| is(&d, &t))
+        };
+        let named = |name: &ObjectName| {
+            is_unfinished(&name.database, Some(&name.name))
+                .then(|| format!("{}.{}", name.database, name.name))
+        };
+        changes.iter().find_map(|change| match change {
+            Change::Drops(name) | Change::Renames(name, _) => named(name),
+            // Its columns may be others.
+            Change::Alters(name, clauses) if clauses.iter().any(|c| *c != Clause::Harmless) => named(name),
+            Change::DropsDatabase(database) => is_unfinished(database, None).then(|| format!("{database}.*")),
+            Change::Creates(_) | Change::Empties(_) | Change::Alters(..) => None,
+        })
+    }
+
+    /// What notes that, with the statement.
+    pub(crate) fn notes_of(&self, changes: &[Change]) -> Vec<String> {
+        changes.iter().flat_map(|change| self.load.follow(change)).collect()
     }
 
     pub(crate) fn in_flight(&self) -> InFlight {
@@ -282,7 +347,7 @@ impl Weaver {
         }
         tracing::info!(table = copied.source.name(), rows = copied.rows, "table copied");
         let mut notes: Vec<String> = self.load.end_table(&copied.source, copied.rows, copied.bytes).into();
-        if self.tables.iter().all(|copied| copied.done) {
+        if self.is_complete() {
             match &self.complete {
                 Some(complete) => _ = complete.send_replace(true),
                 None => {
@@ -335,8 +400,8 @@ impl Weaver {
 
     /// Holds a transaction's rows against what is copied. `session` weighs texts.
     ///
-    /// Foreign keys are not looked at while anything is copied: a row's parent may come with a later chunk. The source has
-    /// looked at them, and what they cascade to is in its log.
+    /// Foreign keys of what is copied are not looked at meanwhile: a row's parent may come with a later chunk. The source
+    /// has looked at them, and what they cascade to is in its log.
     pub(crate) async fn weave(
         &mut self,
         gtid: &Gtid,
@@ -351,24 +416,31 @@ impl Weaver {
             let id = TableMap::id_of(event).unwrap_or(u64::MAX);
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event).map_err(malformed)?;
-                let index = self.by_name.get(&(database.to_owned(), table.to_owned())).copied();
+                let name = (database.to_owned(), table.to_owned());
+                maps.remove(&id);
+                if self.gone.contains(&name) {
+                    continue;
+                }
+                let index = self.by_name.get(&name).copied();
                 let copied =
                     match index.filter(|i| !self.tables[*i].done || self.tables[*i].ranges.has_keys()) {
                         Some(index) => Some((index, TableMap::parse(event).map_err(malformed)?)),
                         None => None,
                     };
-                maps.insert(id, (event, copied));
+                let is_complete = self.is_reopened && index.is_none();
+                let flags = if is_complete { STATEMENT_END } else { STATEMENT_END | NO_FOREIGN_KEY_CHECKS };
+                maps.insert(id, (event, flags, copied));
                 continue;
             }
-            let Some((map_event, copied)) = maps.get(&id) else { continue };
-            let flagged = |event: &Event| RowsEvent::with_flags(event, STATEMENT_END | NO_FOREIGN_KEY_CHECKS);
+            let Some((map_event, flags, copied)) = maps.get(&id) else { continue };
+            let flagged = |event: &Event| RowsEvent::with_flags(event, *flags);
             let Some((table, map)) = copied else {
                 woven.events.extend([(*map_event).clone(), flagged(event)]);
                 continue;
             };
             let rows = RowsEvent::parse(event, map).map_err(malformed)?;
             let changes: Vec<RowChange<'_>> = rows.changes().collect::<Result<_, _>>().map_err(malformed)?;
-            let keys = self.keys(*table, &changes, session).await?;
+            let keys = self.keys(*table, map, &changes, session).await?;
             if self.complete.is_some() {
                 self.note_passed(*table, &keys);
             }
@@ -398,6 +470,7 @@ impl Weaver {
     async fn keys(
         &self,
         table: usize,
+        map: &TableMap,
         changes: &[RowChange<'_>],
         session: &mut Connection,
     ) -> Result<Vec<[Option<SortKey>; 2]>, Error> {
@@ -414,6 +487,13 @@ impl Weaver {
             what: "a change at the source does not tell its key".into(),
             remedy: "SET GLOBAL binlog_row_image = FULL at the source".into(),
         };
+        let places =
+            shape.places_in(map, &self.tables[table].source.map.columns).ok_or_else(|| Error::Copy {
+                table: self.tables[table].source.name(),
+                what: "a row of the stream does not have the columns of its key".into(),
+                remedy: "was the key altered while the table was copied? Begin anew with twinlog link reset"
+                    .into(),
+            })?;
         let mut keys = Vec::with_capacity(changes.len());
         let mut flat = Vec::new();
         for change in changes {
@@ -421,7 +501,7 @@ impl Weaver {
             for (at, image) in at.iter_mut().zip([&change.before, &change.after]) {
                 let Some(image) = image else { continue };
                 *at = Some(flat.len());
-                flat.push(shape.of(image).ok_or_else(lacking)?);
+                flat.push(shape.of_places(image, &places).ok_or_else(lacking)?);
             }
             keys.push(at);
         }

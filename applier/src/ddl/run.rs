@@ -54,7 +54,9 @@ impl Applier {
         }
         let fence = self.fence(&ddl.covers, &ddl.mark);
         let forget = format!("DELETE FROM {} WHERE {}", self.ddl_table(), self.ddl_row(ddl));
-        self.commit_small(&[&fence, &forget]).await.map(drop)
+        let mut statements = vec![fence.as_str(), forget.as_str()];
+        statements.extend(ddl.notes.iter().map(String::as_str));
+        self.commit_small(&statements).await.map(drop)
     }
 
     fn ddl_table(&self) -> String {

@@ -16,8 +16,8 @@ use crate::source::{Attach, Source};
 use crate::{Config, Error, sql, target};
 
 /// Tables of the meta schema with rows of links, beside the checkpoint: a reset empties them of the link's. Those of
-/// the initial copy and of structure are there only where a link has one.
-const OF_A_LINK: [&str; 4] = ["link", "ddl", "load", "structure"];
+/// the initial copy, of structure and of what is in step are there only where a link has one.
+const OF_A_LINK: [&str; 5] = ["link", "ddl", "load", "structure", "objects"];
 
 /// A session in a link's target, for orders.
 pub struct Orders {

@@ -5,6 +5,7 @@ use binlog::{Event, Gtid, GtidSet};
 use super::{Planner, Work};
 use crate::Error;
 use crate::copy::{ChunkId, Place, Placed, Told, Weaver};
+use crate::ddl::Change;
 use crate::mark::Mark;
 
 /// What those who copy tell next; never, where nothing is copied. Cancellation safe.
@@ -41,6 +42,14 @@ impl Planner {
             (passed.covers, passed.mark)
         };
         self.ready.push_back(Work::Persist { covers, mark, notes });
+    }
+
+    /// What notes what a statement does to tables that are copied. One that takes a table away, or gives it another name
+    /// or other columns, while it is copied makes the link begin its round anew behind it.
+    pub(super) fn note_ddl(&mut self, changes: &[Change]) -> Vec<String> {
+        let Some(copy) = &self.copy else { return Vec::new() };
+        self.anew_behind_ddl = copy.has_unfinished(changes, self.rules.filter.names());
+        copy.notes_of(changes)
     }
 
     /// Where the stream is now.

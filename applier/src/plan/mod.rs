@@ -63,6 +63,8 @@ pub(crate) struct Planner {
     flight: Flight,
     ready: VecDeque<Work>,
     ddl_done: Option<oneshot::Receiver<()>>,
+    /// Behind that the round begins anew: this table, which was being copied, is gone or has another name.
+    anew_behind_ddl: Option<String>,
     /// The initial copy, while there is one.
     copy: Option<Weaver>,
     /// How the stream's row events are laid out.
@@ -106,6 +108,7 @@ impl Planner {
             flight: Flight::new(None),
             ready: VecDeque::new(),
             ddl_done: None,
+            anew_behind_ddl: None,
             copy,
             format: None,
             last_mark,
@@ -158,7 +161,7 @@ impl Planner {
                     if let Some(work) = self.next_work() {
                         permit.send(work);
                     }
-                    self.after_ddl().await;
+                    self.after_ddl().await?;
                 }
                 () = sleep_until(persist_at), if persist_at.is_some() => {
                     let passed = std::mem::take(&mut self.passed);
@@ -190,14 +193,17 @@ impl Planner {
     }
 
     /// Nothing behind a DDL is planned before it is committed: definitions change.
-    async fn after_ddl(&mut self) {
+    async fn after_ddl(&mut self) -> Result<(), Error> {
         if !self.ready.is_empty() {
-            return;
+            return Ok(());
         }
-        if let Some(done) = self.ddl_done.take() {
-            // An error means that the target's side has ended; it tells why.
-            _ = done.await;
-            self.catalog.forget();
+        let Some(done) = self.ddl_done.take() else { return Ok(()) };
+        let is_done = done.await.is_ok();
+        self.catalog.forget();
+        match self.anew_behind_ddl.take() {
+            Some(table) if is_done => Err(Error::SourceMoved { table }),
+            // The target's side has ended; it tells why.
+            _ => Ok(()),
         }
     }
 
@@ -284,7 +290,8 @@ impl Planner {
 
     fn keep(&self, gtid: &Gtid, rows: &Rows) -> Result<Rows, Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
-        rows.rewrite(|events| self.rules.filter.apply(events).map_err(malformed))
+        let filter = self.rules.filter.at(gtid);
+        rows.rewrite(|events| filter.apply(events).map_err(malformed))
     }
 
     async fn take_rows(

@@ -71,7 +71,7 @@ impl Planner {
 
     /// What in step a statement is on, if anything.
     fn concerns(&self, statement: &Statement, gtid: &Gtid, text: &str) -> Result<Option<String>, Error> {
-        let filter = &self.rules.filter;
+        let filter = self.rules.filter.at(gtid);
         match statement {
             Statement::Tables(names) => {
                 let (inside, outside): (Vec<_>, Vec<_>) =
@@ -104,9 +104,9 @@ impl Planner {
     }
 
     pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: &Rows) -> Result<(), Error> {
+        let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
+        let query = Query::parse(&event).map_err(malformed)?;
         if !rows.is_empty() || matches!(t.body, Body::CreateSelect { .. }) {
-            let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
-            let query = Query::parse(&event).map_err(malformed)?;
             let text = String::from_utf8_lossy(query.sql).into_owned();
             if self.concerns(&ddl::classify_query(&query), &t.gtid, &text)?.is_none() {
                 self.progress.filtered();
@@ -114,13 +114,14 @@ impl Planner {
                 return Ok(());
             }
         }
+        let notes = self.note_ddl(&ddl::changes_of(&query));
         let (event, rows) = (self.rename(&t.gtid, event)?, self.keep(&t.gtid, rows)?);
         self.close_group();
         let covers = self.covers(&t);
         let mark = self.reached(&t);
         let Transaction { gtid, committed_at, .. } = t;
         let (done, wait) = oneshot::channel();
-        let ddl = Box::new(DdlWork { gtid, event, rows, covers, mark, committed_at });
+        let ddl = Box::new(DdlWork { gtid, event, rows, covers, mark, committed_at, notes });
         self.ready.push_back(Work::Ddl { ddl, done });
         self.ddl_done = Some(wait);
         Ok(())

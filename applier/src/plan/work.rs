@@ -3,7 +3,6 @@
 use binlog::{Event, Gtid, GtidSet};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::GroupLimits;
 use crate::copy::Place;
 use crate::filter::Filter;
 use crate::group::Group;
@@ -11,6 +10,7 @@ use crate::mark::Mark;
 use crate::origin::Owners;
 use crate::rows::Rows;
 use crate::transaction::Item;
+use crate::{Config, GroupLimits};
 
 /// What the target is to do next.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct DdlWork {
     pub(crate) covers: GtidSet,
     pub(crate) mark: Mark,
     pub(crate) committed_at: u64,
+    /// Statements on the meta schema that are committed with the checkpoint behind it.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A transaction with its share of the memory for transactions in flight.
@@ -51,4 +53,18 @@ pub(crate) struct Rules {
     pub(crate) ddl: bool,
     pub(crate) limits: GroupLimits,
     pub(crate) owners: Owners,
+}
+
+impl Rules {
+    pub(crate) fn of(config: &Config, filter: Filter, owners: Owners) -> Self {
+        Self {
+            filter,
+            meta_schema: config.meta_schema.clone(),
+            from: config.from.clone(),
+            to: config.to.clone(),
+            ddl: config.ddl,
+            limits: config.group,
+            owners,
+        }
+    }
 }

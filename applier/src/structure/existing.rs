@@ -11,13 +11,15 @@ use super::plan::Making;
 use super::read::Kind;
 use crate::Existing;
 use crate::catalog::without_counter;
+use crate::names::Name;
 use crate::remap::{ColumnFacts, rows_fit};
 use crate::{Config, Error, Names, ddl, sql, target};
 
-/// Takes out of the plan what is there and stays.
+/// Takes out of the plan what is there and stays. `stay`: tables of the source that do, whatever is there.
 pub(super) async fn settle(
     target: &mut Connection,
     config: &Config,
+    stay: &[Name],
     plan: &mut Vec<Making>,
 ) -> Result<(), Error> {
     let there = Present::read(target).await?;
@@ -28,6 +30,7 @@ pub(super) async fn settle(
         }
         kept.insert(i);
         let why = match (making.kind, config.load.existing) {
+            (Kind::Table, _) if stay.contains(&making.of) => None,
             (Kind::Table, Existing::Error) => refused(target, making).await?,
             (Kind::Table, Existing::Keep) => unfit(target, config, making).await?,
             (Kind::View, Existing::Error) if !is_same_view(target, making).await? => {

@@ -28,10 +28,13 @@ use wire::Connection;
 use crate::filter::Filter;
 use crate::life::gate::Gate;
 use crate::meta::Meta;
+use crate::names::Name;
 use crate::origin::LinkKey;
 use crate::source::Source;
 use crate::{Config, Error, target};
 use binlog::GtidSet;
+
+use steps::Planned;
 
 pub(crate) use steps::{COLUMNS, TABLE};
 
@@ -72,7 +75,40 @@ impl Pause<'_> {
     }
 }
 
-/// Makes what is missing, and gives the set of the source's transactions that the definitions are of.
+/// What is to be made, and what for.
+pub(crate) struct Task<'a> {
+    /// Of what is in step by this.
+    pub(crate) filter: &'a Filter,
+    /// Tells this from what else was planned for the link, at other times.
+    pub(crate) of: String,
+    /// What was planned is gone on with only if its definitions are of a moment behind this.
+    pub(crate) behind: &'a GtidSet,
+    /// These tables of the source may stay in the target as they are, if they are there.
+    pub(crate) stay: &'a [Name],
+}
+
+/// What was made.
+pub(crate) struct Made {
+    /// The set of the source's transactions that the definitions are of.
+    pub(crate) begin: GtidSet,
+    /// Every table in step then.
+    pub(crate) tables: Vec<Name>,
+}
+
+/// The tables of what was planned and begun, if it was for this: see [`Task`].
+pub(crate) async fn begun(
+    connection: &mut Connection,
+    schema: &str,
+    link: &LinkKey,
+    of: &str,
+    behind: &GtidSet,
+) -> Result<Vec<Name>, Error> {
+    let planned = steps::load(connection, schema, link).await?.filter(Planned::has_begun);
+    let planned = planned.filter(|planned| planned.is_for(of, behind));
+    Ok(planned.map(|planned| planned.tables).unwrap_or_default())
+}
+
+/// Makes what is missing.
 ///
 /// Cancellation safe: what has run is known from its GTID.
 pub(crate) async fn make(
@@ -81,28 +117,34 @@ pub(crate) async fn make(
     connection: &mut Connection,
     meta: &Meta,
     source: &mut Source,
+    task: &Task<'_>,
     pause: Pause<'_>,
-) -> Result<GtidSet, Error> {
-    let filter = Filter::new(config.objects.clone(), &config.meta_schema);
+) -> Result<Made, Error> {
     let begun = steps::load(connection, &meta.schema, link).await?;
-    let planned = match begun.filter(|planned| planned.has_begun()) {
-        Some(planned) => planned,
-        None => {
-            let (definitions, begin) = definitions(config, &filter, source).await?;
-            let wanted = plan::Wanted {
-                filter: &filter,
-                programs: config.load.programs,
-                version: connection.server_version(),
-            };
-            let mut statements = plan::plan(definitions, &wanted)?;
-            existing::settle(connection, config, &mut statements).await?;
-            pause.pass().await?;
-            steps::write(connection, &meta.schema, link, &begin, statements).await?
+    if let Some(planned) = begun.filter(Planned::has_begun) {
+        // Whatever it was for: a statement of it may be about to commit.
+        run::all(connection, &meta.schema, link, &planned, pause).await?;
+        if planned.is_for(&task.of, task.behind) {
+            return Ok(Made { begin: planned.begin, tables: planned.tables });
         }
+    }
+    let (definitions, begin) = definitions(config, task.filter, source).await?;
+    let is_table = |d: &&read::Definition| d.kind == read::Kind::Table;
+    let name = |d: &read::Definition| (d.database.clone(), d.name.clone());
+    let tables: Vec<Name> = definitions.iter().filter(is_table).map(name).collect();
+    let wanted = plan::Wanted {
+        filter: task.filter,
+        programs: config.load.programs,
+        version: connection.server_version(),
     };
+    let mut statements = plan::plan(definitions, &wanted)?;
+    existing::settle(connection, config, task.stay, &mut statements).await?;
+    pause.pass().await?;
+    let planned = Planned { of: task.of.clone(), begin, tables, steps: Vec::new() };
+    let planned = steps::write(connection, &meta.schema, link, planned, statements).await?;
     run::all(connection, &meta.schema, link, &planned, pause).await?;
     pause.pass().await?;
-    Ok(planned.begin)
+    Ok(Made { begin: planned.begin, tables: planned.tables })
 }
 
 /// The definitions of one moment, and the source's transactions up to it.

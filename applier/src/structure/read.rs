@@ -224,7 +224,7 @@ impl Reader<'_> {
                 "FUNCTION" => (Kind::Function, "Create Function"),
                 _ => (Kind::Procedure, "Create Procedure"),
             };
-            if self.filter.touches(&database) {
+            if self.filter.takes_in(&database) {
                 let query = format!("SHOW CREATE {kind} {}", sql::table(&database, &name));
                 self.program(kind, (database, name), None, (&query, column, &client)).await?;
             }
@@ -250,7 +250,7 @@ impl Reader<'_> {
         let query = "SELECT EVENT_SCHEMA AS d, EVENT_NAME AS t, '' AS kind, CHARACTER_SET_CLIENT AS client, '' AS owner \
             FROM information_schema.EVENTS ORDER BY 1, 2";
         for (database, name, _, client, _) in self.list(query).await? {
-            if self.filter.touches(&database) {
+            if self.filter.takes_in(&database) {
                 let query = format!("SHOW CREATE EVENT {}", sql::table(&database, &name));
                 self.program(Kind::Event, (database, name), None, (&query, "Create Event", &client)).await?;
             }

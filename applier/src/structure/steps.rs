@@ -7,13 +7,15 @@ use super::link_uuid;
 use super::plan::Making;
 use super::read::Session;
 use crate::executed::executed;
+use crate::names::Name;
 use crate::origin::LinkKey;
 use crate::{Error, sql};
 
 /// The table's name in the meta schema.
 pub(crate) const TABLE: &str = "structure";
 
-/// Its columns. Step 0 of a link is where its definitions were read: what the source had executed.
+/// Its columns. Step 0 of a link is where its definitions were read: what the source had executed, and on a line of its own
+/// every table in step.
 pub(crate) const COLUMNS: &str = "\
   link VARCHAR(200) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   step INT UNSIGNED NOT NULL,
@@ -47,12 +49,21 @@ pub(super) struct Step {
 /// All that a link makes.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
+    /// What for: [`super::Task::of`].
+    pub(super) of: String,
     /// What the source had executed when the definitions were read.
     pub(super) begin: GtidSet,
+    /// Every table in step then.
+    pub(super) tables: Vec<Name>,
     pub(super) steps: Vec<Step>,
 }
 
 impl Planned {
+    /// Is it for this? See [`super::Task`].
+    pub(super) fn is_for(&self, of: &str, behind: &GtidSet) -> bool {
+        self.of == of && self.begin.contains_all(behind)
+    }
+
     /// Has a step been made? Else the definitions are read anew, and a person may have mended something.
     pub(super) fn has_begun(&self) -> bool {
         self.steps.iter().any(|step| step.is_made)
@@ -80,7 +91,14 @@ pub(super) async fn load(
         let text = |name: &str| row.text(name).map_err(&failed);
         let statement = row.bytes("statement").map_err(&failed)?.cloned().unwrap_or_default();
         if row.parse::<u32>("step").map_err(&failed)? == 0 {
-            begin = Some(String::from_utf8_lossy(&statement).parse().map_err(|_| malformed(()))?);
+            let text = String::from_utf8_lossy(&statement);
+            // An earlier version did not say which tables: its plan is run to its end, and then it is planned anew.
+            let (of, (set, tables)) = match text.split_once('\n') {
+                Some(told) => (row.text("object").map_err(&failed)?, told),
+                None => (String::new(), (&*text, "[]")),
+            };
+            let tables: Vec<Name> = serde_json::from_str(tables).map_err(|_| malformed(()))?;
+            begin = Some((of, set.parse().map_err(|_| malformed(()))?, tables));
             continue;
         }
         steps.push(Step {
@@ -98,7 +116,7 @@ pub(super) async fn load(
             statement: statement.to_vec(),
         });
     }
-    Ok(begin.map(|begin| Planned { begin, steps }))
+    Ok(begin.map(|(of, begin, tables)| Planned { of, begin, tables, steps }))
 }
 
 /// Writes down what is to be made, in one transaction, in place of what was planned before and not begun.
@@ -106,7 +124,7 @@ pub(super) async fn write(
     connection: &mut Connection,
     schema: &str,
     link: &LinkKey,
-    begin: &GtidSet,
+    planned: Planned,
     statements: Vec<Making>,
 ) -> Result<Planned, Error> {
     let failed = Error::target("writing down what is to be made");
@@ -126,12 +144,13 @@ pub(super) async fn write(
             statement: making.statement,
         });
     }
-    let begun = sql::bytes(begin.to_string().as_bytes());
+    let tables = serde_json::to_string(&planned.tables).expect("texts can always be written");
+    let (of, begun) = (sql::text(&planned.of), sql::bytes(format!("{}\n{tables}", planned.begin).as_bytes()));
     let mut all = vec![
         "BEGIN".to_owned(),
         format!("DELETE FROM {table} WHERE link = {key}"),
         format!(
-            "INSERT INTO {table} VALUES ({key}, 0, 'begin', '', 'made', NULL, '', '', '', '', {begun}, NOW(6))"
+            "INSERT INTO {table} VALUES ({key}, 0, {of}, '', 'made', NULL, '', '', '', '', {begun}, NOW(6))"
         ),
     ];
     for some in steps.chunks(AT_ONCE) {
@@ -142,7 +161,7 @@ pub(super) async fn write(
     for statement in all {
         connection.execute(statement).await.map_err(&failed)?;
     }
-    Ok(Planned { begin: begin.clone(), steps })
+    Ok(Planned { steps, ..planned })
 }
 
 fn values(key: &str, step: &Step) -> String {
