@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub(crate) struct Reloaded {
     pub(crate) process: String,
     /// Keys whose new value holds from now on.
     pub(crate) applied: Vec<String>,
+    /// Of an applier: the tables that join or leave, and how.
+    #[serde(default)]
+    pub(crate) tables: Vec<String>,
     /// Keys whose new value needs more.
     pub(crate) restart: Vec<NeedsRestart>,
     /// Of `up`: the processes that it runs from now on.
@@ -45,6 +49,9 @@ pub(crate) struct NeedsRestart {
     pub(crate) key: String,
     pub(crate) why: String,
 }
+
+/// The source is asked for no longer which tables join.
+const ASK_SOURCE: Duration = Duration::from_secs(5);
 
 /// What becomes of a key that has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +106,7 @@ async fn reload_some(site: &Site, with_children: bool) -> Result<Vec<Reloaded>, 
             Fate::Restart(why) => own.restart.push(NeedsRestart { key: shown(&key), why: why.into() }),
         }
     }
-    take_over(site, &mut own, &new)?;
+    take_over(site, &mut own, &new).await?;
     tracing::info!(
         process = own.process,
         applied = own.applied.join(", "),
@@ -125,13 +132,17 @@ async fn reload_some(site: &Site, with_children: bool) -> Result<Vec<Reloaded>, 
 
 /// Hands the file to what runs by it. Where a key can't be taken over, the process goes on with the file it had as far
 /// as that key is concerned: it is what its listener, its link's key or its folder were made of.
-fn take_over(site: &Site, own: &mut Reloaded, new: &Arc<File>) -> Result<(), Failure> {
+async fn take_over(site: &Site, own: &mut Reloaded, new: &Arc<File>) -> Result<(), Failure> {
     if own.restart.iter().any(|needs| needs.why == IDENTITY || needs.why == GONE) {
         // Another link, another sync: nothing of the new file is about this process.
         return Ok(());
     }
     match site.hands() {
-        Hands::Applier(control) => control.reconfigure(applier_config(new, site.name())?),
+        Hands::Applier(control) => {
+            let config = applier_config(new, site.name())?;
+            own.tables = tables(&control, &config).await;
+            control.reconfigure(config);
+        }
         Hands::Relay(relay) => relay.reconfigure(&relay_config(new, site.name())?),
         Hands::Up(crew) => {
             let Changes { started, ended } = crew.follow(new)?;
@@ -141,6 +152,15 @@ fn take_over(site: &Site, own: &mut Reloaded, new: &Arc<File>) -> Result<(), Fai
     }
     site.set_file(new.clone());
     Ok(())
+}
+
+/// Which tables join or leave. The link goes on without the answer, should it not be had.
+async fn tables(control: &applier::Control, config: &applier::Config) -> Vec<String> {
+    match tokio::time::timeout(ASK_SOURCE, control.moves(config)).await {
+        Ok(Ok(moves)) => moves.iter().map(ToString::to_string).collect(),
+        Ok(Err(error)) => vec![format!("which tables join or leave could not be asked: {error}")],
+        Err(_) => vec!["which tables join or leave could not be asked: the source does not answer".into()],
+    }
 }
 
 /// Tells every relay and applier to reload that was there before the change and still is: who is new has read the file.
@@ -174,7 +194,8 @@ const IDENTITY: &str = "it says which checkpoint is whose: stop the process, and
 const GONE: &str = "the process's own section is gone: stop it, and for a link see twinlog link delete";
 const LISTENER: &str = "the listener is bound already";
 const FOLDER: &str = "files are open there";
-const FIRST: &str = "it counts when the link begins; twinlog link reset makes it begin anew";
+const FIRST: &str =
+    "it counts when the link begins, and for tables that join; twinlog link reset makes it begin anew";
 const RELAY: &str = "the relay's connections are made with it";
 
 /// What becomes of a changed key in a process.

@@ -79,6 +79,9 @@ fn lines(reloaded: &Reloaded) -> String {
     for key in &reloaded.applied {
         text += &format!("{process}: {key} holds from now on\n");
     }
+    for table in &reloaded.tables {
+        text += &format!("{process}: {table}\n");
+    }
     for needs in &reloaded.restart {
         text += &format!("{process}: {} needs a restart: {}\n", needs.key, needs.why);
     }
@@ -96,12 +99,14 @@ mod tests {
         let reloaded = Reloaded {
             process: "applier a".into(),
             applied: vec!["sync.tables".into()],
+            tables: vec!["shop.u joins: it is copied".into()],
             restart,
             ..Reloaded::default()
         };
         assert_eq!(
             lines(&reloaded),
-            "applier a: sync.tables holds from now on\napplier a: link.a.admin.listen needs a restart: bound\n"
+            "applier a: sync.tables holds from now on\napplier a: shop.u joins: it is copied\n\
+             applier a: link.a.admin.listen needs a restart: bound\n"
         );
         let none = Reloaded { process: "relay eu".into(), ..Reloaded::default() };
         assert_eq!(lines(&none), "relay eu: nothing has changed for it\n");
