@@ -70,6 +70,8 @@ mod schemas_differ;
 mod servers;
 mod structure;
 mod supervision;
+mod tables_join;
+mod tables_join_pair;
 mod terminal;
 mod tls;
 mod verify;
