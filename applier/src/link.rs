@@ -112,7 +112,13 @@ impl Link {
         if let Some((tables, what)) = waits {
             tracing::info!(link = self.key.text(), what, "a table has to wait");
             self.progress.waits_for(Some(what));
-            let ready = joining::until_ready(self.config.clone(), self.key.clone(), tables, stop.clone());
+            let ready = joining::until_ready(
+                self.config.clone(),
+                self.key.clone(),
+                tables,
+                self.progress.clone(),
+                stop.clone(),
+            );
             tasks.spawn(ready);
         }
         let (to_planner, from_reader) = mpsc::channel(IN_FLIGHT);

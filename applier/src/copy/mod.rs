@@ -24,7 +24,8 @@
 //! | `order.rs` | keys in the order of their index, as bytes |
 //! | `ranges.rs` | which part of a table is copied; pure |
 //! | `touched.rs` | what the stream said of a chunk's keys between its marks |
-//! | `weave.rs` | a transaction of the stream held against what is copied |
+//! | `weave.rs`, `statements.rs` | a transaction of the stream, and a statement, held against what is copied |
+//! | `in_flight.rs` | chunks on their way into the target |
 //! | `walk.rs`, `throttle.rs` | the ranges, no faster than the servers bear |
 //! | `decide.rs` | the rules where the target writes as well; pure |
 //! | `doubt.rs`, `passed.rs` | keys in doubt, and keys that may come to be |
@@ -38,6 +39,7 @@ mod config;
 mod decide;
 mod doubt;
 mod hand;
+mod in_flight;
 mod json;
 mod load;
 mod order;
@@ -47,6 +49,7 @@ mod read;
 mod recompute;
 mod run;
 mod stamp;
+mod statements;
 mod table;
 mod throttle;
 mod touched;
@@ -62,9 +65,10 @@ mod model_tests;
 pub use config::{Existing, Initial, Load};
 pub(crate) use decide::passes_over;
 pub(crate) use doubt::{Doubts, Known, Named};
+pub(crate) use in_flight::InFlight;
 pub(crate) use load::{COLUMNS as LOAD_COLUMNS, KeyRange, Load as LoadTable, TABLE as LOAD_TABLE};
 pub(crate) use ranges::ChunkId;
 pub(crate) use run::{Copy, Found, Place, Placed, Places, find, sort_key};
 pub(crate) use table::{SourceTable, names, names_now};
 pub(crate) use two_way::{TwoWay, WayBack, doubt_number};
-pub(crate) use weave::{InFlight, Told, Weaver};
+pub(crate) use weave::{Told, Weaver};

@@ -3,15 +3,15 @@
 //!
 //! Owned by the planner, so that a chunk's place is a place in the stream and nothing happens in between.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use binlog::row::{NO_FOREIGN_KEY_CHECKS, RawRow, RowChange, RowsEvent, STATEMENT_END, TableMap};
 use binlog::{Event, EventError, EventKind, Gtid, GtidSet};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::Connection;
 
+use super::in_flight::InFlight;
 use super::load::Load;
 use super::order::SortKey;
 use super::passed::PassedOver;
@@ -21,8 +21,7 @@ use super::table::SourceTable;
 use super::touched::{Left, Touched};
 use crate::Error;
 use crate::conflict::seen::Seen;
-use crate::ddl::{Change, Clause, ObjectName};
-use crate::names::{Name, Names};
+use crate::names::Name;
 use crate::progress::Progress;
 
 /// What those who copy tell.
@@ -78,75 +77,6 @@ pub(crate) struct Woven {
     pub(crate) behind: Vec<ChunkId>,
 }
 
-/// Chunks that have their place and are not yet committed. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct InFlight {
-    shared: Arc<(Mutex<BTreeSet<ChunkId>>, watch::Sender<()>, AtomicBool)>,
-    /// What is copied, by its name in the target.
-    tables: Arc<HashSet<Name>>,
-}
-
-impl InFlight {
-    fn new(tables: HashSet<Name>) -> Self {
-        let shared = Arc::new((Mutex::default(), watch::Sender::new(()), AtomicBool::new(false)));
-        Self { shared, tables: Arc::new(tables) }
-    }
-
-    /// Is this table of the target copied?
-    pub(crate) fn copies(&self, table: &Name) -> bool {
-        self.is_copying() && self.tables.contains(table)
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut BTreeSet<ChunkId>) -> T) -> T {
-        change(&mut self.shared.0.lock().expect("nothing panics while it is held"))
-    }
-
-    fn insert(&self, id: ChunkId) {
-        self.with(|ids| ids.insert(id));
-    }
-
-    /// The chunk is committed.
-    pub(crate) fn done(&self, id: ChunkId) {
-        self.with(|ids| ids.remove(&id));
-        self.shared.1.send_replace(());
-    }
-
-    /// The copy is over.
-    pub(crate) fn end(&self) {
-        self.shared.2.store(true, Ordering::Relaxed);
-    }
-
-    /// Is the copy still going on?
-    pub(crate) fn is_copying(&self) -> bool {
-        !self.shared.2.load(Ordering::Relaxed)
-    }
-
-    /// Is any of these in flight?
-    pub(crate) fn has_any(&self, ids: &[ChunkId]) -> bool {
-        self.with(|held| ids.iter().any(|id| held.contains(id)))
-    }
-
-    /// Waits until none of these is in flight. Cancellation safe.
-    pub(crate) async fn passes(&self, ids: &[ChunkId]) {
-        let mut moved = self.shared.1.subscribe();
-        while self.has_any(ids) {
-            if moved.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Waits until nothing is in flight. Cancellation safe.
-    pub(crate) async fn empties(&self) {
-        let mut moved = self.shared.1.subscribe();
-        while self.with(|ids| !ids.is_empty()) {
-            if moved.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-}
-
 /// A table that is copied.
 #[derive(Debug)]
 pub(crate) struct Copied {
@@ -179,9 +109,9 @@ struct Open {
 
 /// See the [module](self).
 pub(crate) struct Weaver {
-    tables: Vec<Copied>,
+    pub(super) tables: Vec<Copied>,
     by_name: HashMap<Name, usize>,
-    gone: Vec<Name>,
+    pub(super) gone: Vec<Name>,
     is_reopened: bool,
     /// What of the source's log the stream has passed.
     passed: GtidSet,
@@ -191,7 +121,7 @@ pub(crate) struct Weaver {
     next: ChunkId,
     told: mpsc::Receiver<Told>,
     in_flight: InFlight,
-    load: Load,
+    pub(super) load: Load,
     progress: Progress,
     /// Told when every table is copied; keys in doubt are settled then.
     complete: Option<watch::Sender<bool>>,
@@ -244,32 +174,6 @@ impl Weaver {
             )));
         }
         all_done && self.gone.is_empty()
-    }
-
-    /// Is one of these, by their names at the source, on its way? What a statement makes of it is found by a new round.
-    pub(crate) fn has_unfinished(&self, changes: &[Change], names: &Names) -> Option<String> {
-        let is_unfinished = |database: &str, table: Option<&str>| {
-            let is = |d: &str, t: &str| d == database && table.is_none_or(|table| t == table);
-            let copied = self.tables.iter().any(|c| !c.done && is(&c.source.database, &c.source.table));
-            let back = self.gone.iter().filter_map(|(d, t)| names.back(d, t));
-            copied || back.into_iter().any(|(d, t)| is(&d, &t))
-        };
-        let named = |name: &ObjectName| {
-            is_unfinished(&name.database, Some(&name.name))
-                .then(|| format!("{}.{}", name.database, name.name))
-        };
-        changes.iter().find_map(|change| match change {
-            Change::Drops(name) | Change::Renames(name, _) => named(name),
-            // Its columns may be others.
-            Change::Alters(name, clauses) if clauses.iter().any(|c| *c != Clause::Harmless) => named(name),
-            Change::DropsDatabase(database) => is_unfinished(database, None).then(|| format!("{database}.*")),
-            Change::Creates(_) | Change::Empties(_) | Change::Alters(..) => None,
-        })
-    }
-
-    /// What notes that, with the statement.
-    pub(crate) fn notes_of(&self, changes: &[Change]) -> Vec<String> {
-        changes.iter().flat_map(|change| self.load.follow(change)).collect()
     }
 
     pub(crate) fn in_flight(&self) -> InFlight {

@@ -235,6 +235,7 @@ pub(crate) async fn until_ready(
     config: Arc<Config>,
     link: LinkKey,
     tables: Vec<Name>,
+    progress: Progress,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let Some(pair) = Pair::of(&config, &link) else { return Ok(()) };
@@ -246,13 +247,16 @@ pub(crate) async fn until_ready(
         }
         let waits = async {
             let mut connection = target::connect(&config.targets).await?;
-            let (wait, _) = pair.waits_for(&mut connection, tables.clone()).await?;
+            let waits = pair.waits_for(&mut connection, tables.clone()).await?;
             connection.close().await;
-            Ok::<_, Error>(wait.len())
+            Ok::<_, Error>(waits)
         };
-        // What can't be asked now is asked again.
-        if waits.await.is_ok_and(|wait| wait < tables.len()) {
-            return Ok(());
+        match waits.await {
+            Ok((wait, _)) if wait.len() < tables.len() => return Ok(()),
+            // Others say what they wait for, and that they do no longer.
+            Ok((_, why)) => progress.waits_for(why),
+            // What can't be asked now is asked again.
+            Err(_) => {}
         }
     }
 }
