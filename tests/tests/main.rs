@@ -71,6 +71,7 @@ mod servers;
 mod structure;
 mod supervision;
 mod tables_join;
+mod tables_join_ddl;
 mod tables_join_pair;
 mod terminal;
 mod tls;
