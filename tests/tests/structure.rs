@@ -229,3 +229,44 @@ async fn what_is_in_the_way_is_listed_before_anything_is_made_and_what_fits_is_k
     })
     .await;
 }
+
+/// What the link makes is sent by the relay of its target like all else that is committed there. A way back that carries DDL
+/// would run it where it came from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_link_makes_does_not_come_back_by_a_way_back_that_carries_statements() {
+    let mut pair = Pair::new(PairOptions { ddl: Some("us-eu"), ..PairOptions::default() }).await;
+    pair.configure(|file| {
+        file.set_tables(&["shop.*", "!shop.late"]);
+        file.add_to_link("eu-us", "initial = \"structure+data\"");
+    });
+    pair.eu.run("GRANT SHOW VIEW ON shop.* TO twinlog_reader@'127.0.0.1'").await;
+    pair.us.run("GRANT CREATE, REFERENCES, CREATE VIEW ON shop.* TO twinlog_writer@'127.0.0.1'").await;
+    let tables = ["first", "second", "late"];
+    pair.eu.run("CREATE DATABASE shop").await;
+    for table in tables {
+        pair.eu.run(&format!("CREATE TABLE shop.{table} (id INT PRIMARY KEY)")).await;
+        pair.eu.run(&format!("INSERT INTO shop.{table} VALUES (1)")).await;
+    }
+    pair.start().await;
+    // And of a table that joins later.
+    pair.configure(|file| file.set_tables(&["shop.*"]));
+    for applier in [APPLIER, Process::Applier("us-eu")] {
+        pair.signal(applier, "HUP");
+    }
+    pair.wait_in_step(SOON).await;
+    // A statement of us crosses: all that was made before it has come by.
+    pair.us.run("CREATE TABLE shop.of_us (id INT PRIMARY KEY)").await;
+    pair.us.run("INSERT INTO shop.of_us VALUES (1)").await;
+    pair.wait_in_step(SOON).await;
+
+    let made: String = pair.us.row("SELECT MIN(gtid) FROM twinlog.structure WHERE step > 0").await;
+    let uuid = made.split(':').next().expect("a uuid").to_owned();
+    // The database, and each table.
+    assert!(pair.us.gtid_executed().await.contains(&format!("{uuid}:1-{}", tables.len() + 1)));
+    assert!(!pair.eu.gtid_executed().await.contains(&uuid), "it came back");
+    let back = pair.link_status("us-eu").await;
+    assert_eq!((back.state(), back.last_error()), ("running", ""), "{}", back.json());
+    assert_eq!(back.count("ddl_applied"), 1, "{}", back.json());
+    assert!(back.count("echo_dropped") > tables.len() as u64, "{}", back.json());
+    pair.assert_alive();
+}
