@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use harness::{Finished, twinlog, until};
+use harness::{Finished, Pair, Process, twinlog, until};
 
 use crate::copy_held::{fill, one_way, start};
 
@@ -103,6 +103,63 @@ async fn a_copy_is_watched_as_a_bar_and_told_with_rate_and_time_left_as_text_and
         child.try_wait().expect("a child can be asked").ok_or_else(|| "it runs".to_owned())
     })
     .await;
+}
+
+/// A command in a pseudo terminal of 140 columns; what it draws goes into `out`. It ends after two minutes even when
+/// nobody ends it: a terminal that goes away is no reason for a process to do so.
+fn on_terminal(pair: &Pair, command: &str, out: &Path) -> Child {
+    let command = format!(
+        "stty cols 140 rows 20; exec timeout --foreground 120 {} {command} -c {}",
+        twinlog().get_program().to_string_lossy(),
+        pair.config().display()
+    );
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--flush", "--return", "--command", &command]).arg(out);
+    script.env("TERM", "xterm").env("SHELL", "/bin/sh").env("NO_COLOR", "1");
+    script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("script of util-linux runs")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_a_copy_on_a_terminal_sees_its_bar_below_the_log_until_it_is_done() {
+    for (command, link) in [("applier --link eu-us", ""), ("up --region us --no-console", "[applier eu-us] ")]
+    {
+        let lines =
+            "initial = \"data\"\nload = { threads = 1, batch_rows = 100, max_rows_per_second = 3000 }";
+        let pair = one_way(lines).await;
+        fill(&pair).await;
+        pair.start_one(Process::Relay("eu"));
+        let out = pair.folder().join("screen");
+        let mut child = on_terminal(&pair, command, &out);
+        let drawn = || String::from_utf8_lossy(&std::fs::read(&out).unwrap_or_default()).into_owned();
+        let wipe = "\r\u{1b}[2K";
+        until("a bar is drawn", SOON, async || {
+            let drawn = drawn();
+            let is_bar = |piece: &str| {
+                piece.starts_with("copy of eu-us █")
+                    && piece.contains(" left, ")
+                    && piece.contains("1 of 2 tables")
+            };
+            if drawn.split(wipe).any(is_bar) { Ok(()) } else { Err(drawn) }
+        })
+        .await;
+        pair.wait_state("eu-us", "running", SOON).await;
+        until("the bar is gone, and the log goes on", SOON, async || {
+            let drawn = drawn();
+            let last = drawn.split(wipe).last().unwrap_or_default();
+            let is_whole = |line: &str| !(line.contains("copy of eu-us") && line.contains("[applier"));
+            let pieces: Vec<&str> = drawn.split(wipe).collect();
+            if !last.contains('█') && pieces.iter().all(|piece| is_whole(piece)) && drawn.contains(link) {
+                return Ok(());
+            }
+            Err(drawn)
+        })
+        .await;
+        child.stdin.take().expect("it is piped").write_all(b"\x03").expect("Ctrl-C is pressed");
+        until("Ctrl-C ends it", SOON, async || {
+            child.try_wait().expect("a child can be asked").map(drop).ok_or_else(|| "it runs".to_owned())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::format::{self, Format, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::command::takes_colour;
+use crate::command::{WIPE, moves, takes_colour};
 use crate::failure::Failure;
 use redact::redact;
 use repeats::Repeats;
@@ -92,11 +92,14 @@ struct Named<F> {
     name: String,
     format: F,
     repeats: Repeats,
+    /// What stands before each line: on a terminal, what wipes the line that shows how far a copy is.
+    wipe: &'static str,
 }
 
 impl<F> Named<F> {
     fn new(name: String, format: F) -> Self {
-        Self { name, format, repeats: Repeats::default() }
+        let wipe = if moves(&io::stderr()) { WIPE } else { "" };
+        Self { name, format, repeats: Repeats::default(), wipe }
     }
 }
 
@@ -122,7 +125,7 @@ where
         self.format.0.format_event(context, Writer::new(&mut line), event)?;
         let line = redact(line.trim_end());
         let repeated = if held > 0 { format!(" repeated={held}") } else { String::new() };
-        writeln!(out, "[{}] {line}{repeated}", self.name)
+        writeln!(out, "{}[{}] {line}{repeated}", self.wipe, self.name)
     }
 }
 
@@ -144,7 +147,7 @@ where
         let repeated = if held > 0 { format!("\"repeated\":{held},") } else { String::new() };
         let name = serde_json::Value::from(self.name.as_str());
         match object.strip_prefix('{') {
-            Some(rest) => write!(out, "{{\"process\":{name},{repeated}{rest}"),
+            Some(rest) => write!(out, "{}{{\"process\":{name},{repeated}{rest}", self.wipe),
             None => out.write_str(&object),
         }
     }

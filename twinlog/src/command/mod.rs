@@ -4,6 +4,7 @@ mod applier;
 mod check;
 mod conflicts;
 mod console;
+mod copy_line;
 mod demo;
 mod link;
 mod log;
@@ -23,7 +24,8 @@ use crate::cli::{Cli, Command, FileArgs};
 use crate::failure::Failure;
 
 pub(crate) use conflicts::Tables as ConflictTables;
-pub(crate) use status::{Answers, answers, bytes, gather, merge, relay_of, takes_colour};
+pub(crate) use copy_line::WIPE;
+pub(crate) use status::{Answers, answers, bytes, gather, merge, moves, relay_of, takes_colour};
 pub(crate) use up::{Changes, Crew};
 pub(crate) use verify::{LastVerified, compare, last_verified};
 

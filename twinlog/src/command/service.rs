@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use twinlog::config::{Admin, File};
 
+use super::copy_line;
 use crate::admin::{self, Board, Hands, Kind, Reader, Site};
 use crate::cli::ProcessArgs;
 use crate::failure::{Diagnosis, Failure};
@@ -86,6 +87,10 @@ pub(super) async fn run<S: Service>(plan: Plan, config: S::Config) -> Result<Exi
     let site = Site::of(&board, plan.kind, &plan.name, plan.file.clone());
     tasks.spawn(listener.serve(site.clone(), shutdown.now.child_token()));
     tasks.spawn(reload_on_hangup(site.clone())?);
+    // `up` shows it for those that it runs.
+    if plan.kind == Kind::Applier && !plan.args.exit_with_parent {
+        tasks.spawn(copy_line::show(copy_line::Of::Process(board.clone())));
+    }
 
     let result = Box::pin(start_and_run::<S>(&plan, config, &board, &site, &shutdown)).await;
     // Ends the admin listener, which withdraws what it published.

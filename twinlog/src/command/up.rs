@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use twinlog::config::{File, applier_config, relay_config};
 
+use super::copy_line;
 use super::service::reload_on_hangup;
 use crate::admin::{self, Hands, Kind, Site};
 use crate::cli::UpArgs;
@@ -51,6 +52,7 @@ pub(crate) async fn run(args: UpArgs, logging: &LogOptions) -> Result<ExitCode, 
     }
     tasks.spawn(reload_on_hangup(site.clone())?);
     tasks.spawn(listener.serve(site.clone(), shutdown.now.child_token()));
+    tasks.spawn(copy_line::show(copy_line::Of::File(site)));
     tracing::info!(sync, processes = wanted.borrow().len(), "up");
     let clean = supervise_changing(wanted, Output::Inherited, &shutdown).await;
     // Ends the admin listener, which withdraws what it published.

@@ -28,9 +28,10 @@ use view::{Look, SAMPLES, Speeds};
 pub(super) use merge::LinkReport;
 pub(crate) use merge::SyncReport;
 pub(crate) use merge::{Answers, merge, relay_of};
-pub(crate) use screen::takes_colour;
+pub(crate) use screen::{moves, takes_colour};
 pub(crate) use table::bytes;
-pub(super) use table::{count, lines};
+pub(super) use table::{ago, count, lines, whole};
+pub(super) use view::{bar, share};
 
 /// Between two looks with `--watch`.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -23,7 +23,12 @@ pub(super) struct Screen {
 /// May colours be written there? Not where `NO_COLOR` says so, nor to a terminal that knows none.
 pub(crate) fn takes_colour(to: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    to.is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    moves(to) && !set("NO_COLOR")
+}
+
+/// Is it a terminal on which what is written can be written over?
+pub(crate) fn moves(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 impl Screen {

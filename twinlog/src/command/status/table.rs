@@ -239,7 +239,7 @@ pub(crate) fn bytes(number: u64) -> String {
     clippy::cast_sign_loss,
     reason = "a rate is neither huge nor negative"
 )]
-pub(super) fn whole(rate: f64) -> u64 {
+pub(crate) fn whole(rate: f64) -> u64 {
     rate.round() as u64
 }
 

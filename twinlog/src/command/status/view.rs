@@ -208,12 +208,12 @@ fn trouble(kind: &str, name: &str, error: Option<&str>, reason: Option<&str>) ->
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn share(part: u64, all: u64) -> f64 {
+pub(crate) fn share(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { (part as f64 / all as f64).clamp(0.0, 1.0) }
 }
 
 /// A bar that is so full, in eighths of a character.
-fn bar(share: f64) -> String {
+pub(crate) fn bar(share: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is between 0 and 1")]
     let eighths = (share * (BAR * 8) as f64).round() as usize;
     let mut text = "█".repeat(eighths / 8);
