@@ -33,6 +33,7 @@ mod ddl_kinds;
 mod demo;
 mod differential;
 mod downstreams;
+mod earlier_metadata;
 mod echo;
 mod fence;
 mod full_disks;
