@@ -123,7 +123,11 @@ impl Begin<'_> {
         let (config, link) = (self.config, self.link);
         let initial = config.load.initial;
         let joins = filter.clone().beyond(noted.now()?);
-        let (mut tables, mut upto) = copy::names_now(config, &joins, self.source).await?;
+        // Without a copy the source's server need not be in reach: its relay tells the place.
+        let (mut tables, mut upto) = match initial.has_data() || initial.has_structure() {
+            true => copy::names_now(config, &joins, self.source).await?,
+            false => (Vec::new(), self.source.executed().await?),
+        };
         let pair = Pair::of(config, link);
         let Verdict { mut copied, wait, why } = match &pair {
             Some(pair) => {
@@ -163,6 +167,7 @@ impl Begin<'_> {
         copied.retain(|name| tables.contains(name));
         let noted = noted.then(&objects, &upto, self.checkpoint.applied());
         self.note(&noted, &copied, pair.is_some()).await?;
+        tracing::info!(link = link.text(), "other tables are in step from here");
         for (database, table) in &tables {
             let is_copied = copied.iter().any(|(d, t)| (d, t) == (database, table));
             tracing::info!(
