@@ -87,9 +87,9 @@ async fn both_links_of_a_pair_copy_what_joins_from_where_its_rows_are() {
     pair.us.run("GRANT SHOW VIEW ON shop.* TO twinlog_reader@'127.0.0.1'").await;
     pair.start().await;
     pair.wait_in_step(WITHIN).await;
-    fill(&pair.eu, "late", 1000).await;
+    fill(&pair.eu, "late", ROWS / 2).await;
     fill(&pair.us, "late", 0).await;
-    fill(&pair.us, "late_us", 900).await;
+    fill(&pair.us, "late_us", ROWS / 3).await;
     let mut writers = Writers::new();
     writers.change(&pair.eu, "late", 1_000_000, PAUSE);
     writers.change(&pair.us, "late_us", 3_000_000, PAUSE);
@@ -102,8 +102,10 @@ async fn both_links_of_a_pair_copy_what_joins_from_where_its_rows_are() {
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
+    wait_chunks(&pair, "late", 1).await;
+    writers.change(&pair.us, "late", 5_000_000, PAUSE);
     is_there(&pair.eu, "late_us").await;
-    writers.change(&pair.eu, "late_us", 1_000_000, PAUSE);
+    writers.change(&pair.eu, "late_us", 7_000_000, PAUSE);
     until("both are copied", WITHIN, async || {
         for (region, table) in [(&pair.us, "late"), (&pair.eu, "late_us")] {
             let of_table =
