@@ -28,6 +28,11 @@ async fn what_a_table_went_through_before_it_joined_is_not_applied_again() {
             "CREATE TABLE shop.late_gone (id INT PRIMARY KEY)",
             "INSERT INTO shop.late_gone VALUES (1)",
             "DROP TABLE shop.late_gone",
+            // Prepared before, and committed behind.
+            "XA START 'x'",
+            "INSERT INTO shop.late (id, v) VALUES (8000, 1)",
+            "XA END 'x'",
+            "XA PREPARE 'x'",
         ])
         .await;
     pair.configure(|file| file.set_tables(ALL));
@@ -39,10 +44,13 @@ async fn what_a_table_went_through_before_it_joined_is_not_applied_again() {
         if pair.us.row::<u64>(rows).await == 1 { Ok(()) } else { Err("not made".into()) }
     })
     .await;
+    pair.wait_state("eu-us", "running", WITHIN).await;
+    assert_eq!(pair.us.row::<u64>("SELECT COUNT(*) FROM shop.late").await, 251);
+    pair.eu.run("XA COMMIT 'x'").await;
     pair.eu.run("ALTER TABLE shop.late ADD COLUMN x INT").await;
     pair.eu.run("INSERT INTO shop.late (id, v, w, x) VALUES (9000, 1, 'behind', 1)").await;
     wait_joined(&pair).await;
-    assert_eq!(pair.us.row::<u64>("SELECT COUNT(*) FROM shop.late").await, 252);
+    assert_eq!(pair.us.row::<u64>("SELECT COUNT(*) FROM shop.late").await, 253);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -198,6 +198,7 @@ impl Planner {
             });
         };
         let Prepared { gtid, zone, rows, .. } = self.prepared.remove(at);
+        let rows = self.keep(&t.gtid, &rows)?;
         self.passed.covers.insert(&gtid);
         if !commit || rows.is_empty() {
             self.progress.settled(&gtid);
