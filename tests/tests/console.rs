@@ -305,6 +305,7 @@ async fn it_works_by_keyboard_and_on_a_phone(page: &mut Browser) {
     page.eval("document.querySelector('.picture .link').focus()").await;
     page.press("Enter").await;
     page.wait(VERDICT, "eu-us").await;
+    page.wait_for("document.activeElement.id === 'content'").await;
     page.press("Tab").await;
     let focused = page
         .eval("document.activeElement !== document.body && document.activeElement.id !== 'content'")

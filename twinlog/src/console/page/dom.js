@@ -36,7 +36,16 @@ const THEIRS = { DETAILS: ['open'], INPUT: ['value', 'checked'], SELECT: ['value
 export function show(place, ...wanted) {
   const fresh = document.createElement('div');
   for (const child of wanted.flat(Infinity)) if (child) fresh.append(child);
+  const had = place.contains(document.activeElement) ? document.activeElement : null;
   morphChildren(place, fresh);
+  if (had && document.activeElement !== had) again(place, had)?.focus({ preventScroll: true });
+}
+
+/** What had the focus, or what has come in its place: a node that is moved or made anew loses it. */
+function again(place, had) {
+  if (place.contains(had)) return had;
+  const says = (node) => ['href', 'name', 'data-action', 'aria-label'].map((a) => node.getAttribute(a)).join() + node.textContent;
+  return [...place.querySelectorAll(had.nodeName)].find((node) => says(node) === says(had)) ?? place;
 }
 
 function morphChildren(old, fresh) {
