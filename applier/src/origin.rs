@@ -28,6 +28,11 @@ impl LinkKey {
         format!("{}/{}/{}", self.sync, self.from, self.to)
     }
 
+    /// The other link of a pair.
+    pub(crate) fn back(&self) -> Self {
+        Self { sync: self.sync.clone(), from: self.to.clone(), to: self.from.clone() }
+    }
+
     /// As the checkpoint table has it in the one row that stamps repairs: rows of `from` written into `to` beside
     /// the link. A row of its own, so that epoch and count of the link's applier stay what it expects.
     pub(crate) fn repair_text(&self) -> String {

@@ -33,10 +33,9 @@ impl Pair {
     /// `None` where there is no way back.
     pub(crate) fn new(config: &Config, link: &LinkKey) -> Option<Self> {
         let back = config.way_back.as_ref()?;
-        let key = LinkKey { sync: link.sync.clone(), from: link.to.clone(), to: link.from.clone() };
         Some(Self {
             servers: back.servers.clone(),
-            load: LoadTable::new(&config.meta_schema, &key),
+            load: LoadTable::new(&config.meta_schema, &link.back()),
             copies: back.copies,
             tables: None,
             looked: None,

@@ -67,7 +67,7 @@ impl<'a> WayBack<'a> {
     }
 
     fn key(&self) -> LinkKey {
-        LinkKey { sync: self.link.sync.clone(), from: self.link.to.clone(), to: self.link.from.clone() }
+        self.link.back()
     }
 
     /// Behind what of the target's log the way back has begun; `None`: it has not.
@@ -156,7 +156,7 @@ impl Settling {
             target,
             other_copies: back.as_ref().is_some_and(|back| back.copies),
             servers: back.map(|back| back.servers).unwrap_or_default(),
-            other: LinkKey { sync: config.sync.clone(), from: config.to.clone(), to: config.from.clone() },
+            other: places.link.back(),
             schema: places.schema.into(),
             completed,
             tell,

@@ -121,7 +121,7 @@ impl<'a> Pair<'a> {
         if is_open(&LoadTable::new(schema, self.link), connection).await? {
             return Ok((tables, Some(format!("{joins} when the copy from {from} to {to} is complete"))));
         }
-        let other = LinkKey { sync: self.link.sync.clone(), from: to.clone(), to: from.clone() };
+        let other = self.link.back();
         let mut session = target::connect(&self.back.servers).await?;
         let noted = noted::read(&mut session, schema, &other).await?;
         let takes = noted.map(|noted| noted.now()).transpose()?;
