@@ -15,7 +15,7 @@ use crate::collations::{Collations, Folding};
 use crate::conflict::key::TableKeys;
 use crate::conflict::owned;
 use crate::definition::{Shape, describe};
-use crate::generated::{computes_by_session, follows_from_session};
+use crate::generated::{Described, computes_by_session, of_session};
 use crate::remap::{ColumnFacts, Misfit, Plan, Remap, TargetColumn, plan};
 use crate::{Error, cascades, sql, unique_keys};
 
@@ -294,22 +294,31 @@ impl Catalog {
         );
         let rows: ResultSet = self.connection.query_rows(query).await.map_err(&failed)?;
         let (mut columns, mut places) = (Vec::new(), HashMap::new());
-        let (mut of_session, mut recomputed) = (Vec::new(), Vec::new());
+        let mut generated = Vec::new();
         for row in rows.iter() {
             let collation = row.optional_text("collation").map_err(&failed)?;
             let facts = self.facts(&row, collation.as_deref()).map_err(&failed)?;
             let folding = collation.map_or(Folding::Bytes, |name| self.collations.folding_by_name(&name));
             places.insert(facts.name.to_lowercase(), (columns.len(), folding));
             let expression = row.optional_text("expression").map_err(&failed)?.unwrap_or_default();
-            let follows = follows_from_session(&expression, &of_session);
-            if follows || facts.column_type.starts_with("timestamp") {
-                of_session.push(facts.name.clone());
-            }
-            if follows && row.text("extra").map_err(&failed)?.contains("STORED GENERATED") {
-                recomputed.push(columns.len());
-            }
+            let is_stored = row.text("extra").map_err(&failed)?.contains("STORED GENERATED");
+            let is_timestamp = facts.column_type.starts_with("timestamp");
+            generated.push((facts.name.clone(), is_timestamp, expression, is_stored));
             columns.push(TargetColumn::new(facts));
         }
+        let described: Vec<Described<'_>> = generated
+            .iter()
+            .map(|(name, is_timestamp, expression, _)| Described {
+                name,
+                is_timestamp: *is_timestamp,
+                expression,
+            })
+            .collect();
+        let of_session = of_session(&described);
+        let recomputed = generated.iter().enumerate();
+        let recomputed =
+            recomputed.filter(|(_, (name, .., is_stored))| *is_stored && of_session.contains(name));
+        let recomputed = recomputed.map(|(i, _)| i).collect();
         Ok(Columns { columns, places, recomputed, of_session })
     }
 

@@ -67,7 +67,7 @@ pub use config::{Config, Conflicts, GroupLimits, TableRules, WayBack};
 pub use conflict::{ConflictTable, Detect, Flipped, Kind, Policy, Recorded, Take, Wanted, Winner};
 pub use copy::{Existing, Initial, Load};
 pub use error::Error;
-pub use generated::follows_from_session;
+pub use generated::{Described, of_session};
 pub use joining::{How, Move};
 pub use life::cycle::OnFailure;
 pub use life::orders::{Forgotten, Orders, Skipped};

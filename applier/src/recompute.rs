@@ -24,6 +24,10 @@ use crate::{sql, zone};
 /// Bytes of questions that are asked in one round trip.
 const TOGETHER: usize = 1 << 20;
 
+/// What mends the table.
+pub(crate) const MAKE_PLAIN: &str = "make the column in both regions of what its row tells (a DATETIME for a TIMESTAMP, the \
+    number of a day for its name)";
+
 /// A row that was written with columns that the target computes itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
@@ -138,9 +142,9 @@ impl Written {
         Error::NotApplicable {
             gtid: gtid.to_string(),
             what: self.differs(),
-            remedy: "make the column in both regions of what its row tells (a DATETIME for a TIMESTAMP, the number of a day \
-                     for its name), then twinlog link skip --gtid, and twinlog verify --repair for the table"
-                .into(),
+            remedy: format!(
+                "{MAKE_PLAIN}, then twinlog link skip --gtid, and twinlog verify --repair for the table"
+            ),
         }
     }
 }

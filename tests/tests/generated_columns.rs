@@ -9,10 +9,10 @@ use mysql_async::prelude::Queryable;
 const SOON: Duration = Duration::from_secs(60);
 const APPLIER: Process = Process::Applier("eu-us");
 
-/// Stored columns, one of them unique, and a check. (An index on a virtual one of them breaks in the server that is written
+/// Stored columns, one before the time that it is made of, one unique, and a check. (An index on a virtual one of them breaks in the server that is written
 /// under several zones: it looks for entries where another zone put them.)
-const TABLE: &str = "CREATE TABLE shop.visit (id INT PRIMARY KEY, at TIMESTAMP(3) NULL, note INT, \
-    shown INT AS (HOUR(at)), hour INT AS (shown + 100) STORED, day DATE AS (DATE(at)) STORED, \
+const TABLE: &str = "CREATE TABLE shop.visit (id INT PRIMARY KEY, day DATE AS (DATE(at)) STORED, at TIMESTAMP(3) NULL, \
+    note INT, shown INT AS (HOUR(at)), hour INT AS (shown + 100) STORED, \
     who VARCHAR(40) AS (CONCAT(id, ' at ', at)) STORED UNIQUE, \
     CHECK (YEAR(at) > 1999))";
 const PLAIN: &str = "CREATE TABLE shop.plain (id INT PRIMARY KEY, n INT)";

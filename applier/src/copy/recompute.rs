@@ -7,7 +7,7 @@ use super::hand::Hand;
 use super::run::Placed;
 use super::write::Failure;
 use crate::Error;
-use crate::recompute::{Later, Mending, mend, written};
+use crate::recompute::{Later, MAKE_PLAIN, Mending, mend, written};
 
 impl Hand {
     /// Brings the columns that the target has recomputed of these rows to what the source has. Where that can't be done
@@ -29,9 +29,7 @@ impl Hand {
                 Err(Failure::Fatal(Error::Copy {
                     table: placed.target.display_name(),
                     what: row.differs(),
-                    remedy: "make the column in both regions of what its row tells (a DATETIME for a TIMESTAMP, the number \
-                             of a day for its name), or leave the table out of [sync] tables"
-                        .into(),
+                    remedy: format!("{MAKE_PLAIN}, or leave the table out of [sync] tables"),
                 }))
             }
             Err(Mending::Malformed(source)) => Err(malformed(source)),

@@ -105,19 +105,15 @@ fn generated_keys(about: &About, schema: &Schema) -> Vec<Finding> {
 fn generated_columns(about: &About, schema: &Schema) -> Vec<Finding> {
     const ITEM: &str = "generated_column";
     let of_session = schema.tables.iter().flat_map(|(name, table)| {
-        let timestamps = table.columns.iter().filter(|column| column.base_type == "timestamp");
-        let mut follow: Vec<String> = timestamps.map(|column| column.name.clone()).collect();
-        let mut stored = Vec::new();
-        for column in &table.columns {
-            if !applier::follows_from_session(&column.generated, &follow) {
-                continue;
-            }
-            follow.push(column.name.clone());
-            if column.extra.contains("STORED GENERATED") {
-                stored.push((name, column));
-            }
-        }
-        stored
+        let described = table.columns.iter().map(|column| applier::Described {
+            name: &column.name,
+            is_timestamp: column.base_type == "timestamp",
+            expression: &column.generated,
+        });
+        let names = applier::of_session(&described.collect::<Vec<_>>());
+        let stored = table.columns.iter().filter(|column| column.extra.contains("STORED GENERATED"));
+        let of_session = stored.filter(move |column| names.contains(&column.name));
+        of_session.map(move |column| (name, column))
     });
     let warn = |(name, column): (&Name, &Column)| {
         about
