@@ -187,6 +187,23 @@ impl Region {
         self.rows(query).await.pop().unwrap_or_else(|| panic!("{}: no row: {query}", self.name))
     }
 
+    /// From now on a COMMIT here is written to the binary log and sent, and then held, its rows unseen: as by a slow disk
+    /// or a replica that is away.
+    pub async fn hold_commits(&self) {
+        self.run_all(&[
+            "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+            "SET GLOBAL rpl_semi_sync_source_timeout = 3600000",
+            "SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON",
+            "SET GLOBAL rpl_semi_sync_source_enabled = ON",
+        ])
+        .await;
+    }
+
+    /// Lets them through.
+    pub async fn release_commits(&self) {
+        self.run("SET GLOBAL rpl_semi_sync_source_enabled = OFF").await;
+    }
+
     /// Purges all binary logs but a fresh one. A file that a dump still reads stays, and a reader that was killed is
     /// noticed only a moment later.
     pub async fn purge_binlogs(&self) {

@@ -52,12 +52,12 @@ async fn hold(region: &Region, id: u32) -> Conn {
     session
 }
 
-/// Waits until somebody waits for a row of `shop.item` in us: the chunk is read, and is to be written.
-async fn wait_held(us: &Region) {
+/// Waits until somebody waits for a row of `shop.item` there. In us: the chunk is read, and is to be written.
+async fn wait_held(region: &Region) {
     let waits = "SELECT COUNT(*) FROM performance_schema.data_lock_waits w JOIN performance_schema.data_locks l \
                  ON l.engine_lock_id = w.requesting_engine_lock_id WHERE l.object_name = 'item'";
-    until("the chunk is read", WITHIN, async || {
-        if us.row::<i64>(waits).await > 0 { Ok(()) } else { Err("nobody waits".into()) }
+    until("a row is waited for", WITHIN, async || {
+        if region.row::<i64>(waits).await > 0 { Ok(()) } else { Err("nobody waits".into()) }
     })
     .await;
 }
@@ -113,6 +113,81 @@ async fn a_row_deleted_in_the_target_between_read_and_write_of_its_chunk_does_no
     wait_copied(&pair, &pair.us).await;
     pair.wait_in_step(WITHIN).await;
     wait_row(&pair.eu, 2, None).await;
+}
+
+/// The copy's status while the stream has passed a commit of eu that no read sees yet.
+async fn wait_for_unseen_commit(pair: &Pair) {
+    until("the copy waits for a commit", WITHIN, async || {
+        let status = pair.try_status().await?.link("eu-us")?;
+        let says = status.text("reason").contains("has not committed it");
+        if says { Ok(()) } else { Err(status.json().to_string()) }
+    })
+    .await;
+}
+
+/// The source sends its log before a commit shows its rows: what the stream has passed, a chunk that is read behind must
+/// hold, else nobody brings it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_sent_before_its_rows_are_seen_is_in_the_chunk_that_is_read_behind_it() {
+    let mut pair = Pair::one_way(PairOptions::default()).await;
+    pair.configure(|file| {
+        file.add_to_link("eu-us", "initial = \"data\"\nload = { threads = 1, batch_rows = 1 }")
+    });
+    for region in [&pair.eu, &pair.us] {
+        region.run("CREATE DATABASE shop").await;
+        region.run("CREATE TABLE shop.item (id INT PRIMARY KEY, body VARCHAR(20) NOT NULL)").await;
+        region.run("CREATE TABLE shop.unnamed (body VARCHAR(20) NOT NULL)").await;
+    }
+    pair.eu.run("INSERT INTO shop.item VALUES (1, 'first'), (9, 'old')").await;
+    pair.eu.run("INSERT INTO shop.unnamed VALUES ('one'), ('two')").await;
+    let mut session = hold(&pair.us, 1).await;
+    pair.start_one(Process::Relay("eu"));
+    pair.start_one(Process::Applier("eu-us"));
+    wait_held(&pair.us).await;
+    pair.eu.hold_commits().await;
+    let received = pair.link_status("eu-us").await.text("last_gtid").to_owned();
+    let mut source = pair.eu.connect().await;
+    let change = tokio::spawn(async move {
+        source.query_drop("BEGIN").await?;
+        source.query_drop("UPDATE shop.item SET body = 'new' WHERE id = 9").await?;
+        source.query_drop("INSERT INTO shop.unnamed VALUES ('three')").await?;
+        source.query_drop("COMMIT").await
+    });
+    until("the stream has passed it", WITHIN, async || {
+        let now = pair.try_status().await?.link("eu-us")?;
+        if now.text("last_gtid") != received { Ok(()) } else { Err(now.json().to_string()) }
+    })
+    .await;
+    session.query_drop("COMMIT").await.expect("it lets the chunk go");
+    wait_for_unseen_commit(&pair).await;
+    pair.eu.release_commits().await;
+    change.await.expect("no panic").expect("it commits");
+    wait_copied(&pair, &pair.us).await;
+    pair.wait_in_step(WITHIN).await;
+    wait_row(&pair.us, 9, Some("new")).await;
+}
+
+/// The same where a key in doubt is read once more: the way back has deleted its row, and the source's log tells that before
+/// a read there sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_the_way_back_is_still_committing_is_not_undone_by_settling() {
+    let rows = ["INSERT INTO shop.item VALUES (1, 'both'), (2, 'both'), (3, 'both')"];
+    let pair = pair(["overwrite", "ignore"], "initial = \"none\"", &rows, &rows).await;
+    let mut session = hold(&pair.us, 1).await;
+    pair.start_one(Process::Applier("eu-us"));
+    wait_held(&pair.us).await;
+    let mut way_back = hold(&pair.eu, 2).await;
+    session.query_drop("DELETE FROM shop.item WHERE id = 2").await.expect("a delete");
+    session.query_drop("COMMIT").await.expect("it commits");
+    wait_held(&pair.eu).await;
+    pair.eu.hold_commits().await;
+    way_back.query_drop("COMMIT").await.expect("it lets the way back go");
+    wait_for_unseen_commit(&pair).await;
+    assert_eq!(pair.us.rows::<u32>("SELECT id FROM shop.item ORDER BY id").await, [1, 3], "it came back");
+    pair.eu.release_commits().await;
+    wait_copied(&pair, &pair.us).await;
+    pair.wait_in_step(WITHIN).await;
+    wait_row(&pair.us, 2, None).await;
 }
 
 /// A row that the target inserts before the source's of the same key is copied: the way back keeps the source's, the copy

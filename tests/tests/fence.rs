@@ -71,22 +71,6 @@ async fn a_target_connection_cut_at_any_byte_loses_and_doubles_nothing() {
     pair.assert_alive();
 }
 
-/// From now on a COMMIT in us is written to its binlog and then held, as by a slow disk or a replica that is away.
-async fn hold_commits(pair: &Pair) {
-    pair.us
-        .run_all(&[
-            "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
-            "SET GLOBAL rpl_semi_sync_source_timeout = 3600000",
-            "SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON",
-            "SET GLOBAL rpl_semi_sync_source_enabled = ON",
-        ])
-        .await;
-}
-
-async fn release_commits(pair: &Pair) {
-    pair.us.run("SET GLOBAL rpl_semi_sync_source_enabled = OFF").await;
-}
-
 /// Commits of the writer's account that are held at this moment.
 async fn held(pair: &Pair) -> u64 {
     pair.us
@@ -137,7 +121,7 @@ async fn a_held_commit_of_a_killed_applier_is_waited_out() {
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
     pair.wait_state("eu-us", "running", IN_STEP).await;
-    hold_commits(&pair).await;
+    pair.us.hold_commits().await;
     one_transaction(&pair).await;
     wait_until_held(&pair).await;
     pair.kill9(APPLIER);
@@ -149,14 +133,14 @@ async fn a_held_commit_of_a_killed_applier_is_waited_out() {
     })
     .await;
     assert_eq!(held(&pair).await, 1, "the server has given the held commit up");
-    release_commits(&pair).await;
+    pair.us.release_commits().await;
     assert_applied_once(&pair).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_commit_of_a_cut_connection_is_waited_out() {
     let (pair, proxy) = with_a_proxy_before_the_target().await;
-    hold_commits(&pair).await;
+    pair.us.hold_commits().await;
     one_transaction(&pair).await;
     wait_until_held(&pair).await;
     proxy.cut();
@@ -166,7 +150,7 @@ async fn a_held_commit_of_a_cut_connection_is_waited_out() {
         if waits > 0 { Ok(()) } else { Err("nobody waits for a lock".into()) }
     })
     .await;
-    release_commits(&pair).await;
+    pair.us.release_commits().await;
     assert_applied_once(&pair).await;
     pair.assert_alive();
 }

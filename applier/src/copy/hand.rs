@@ -99,7 +99,7 @@ impl Hand {
 
     /// Reads a chunk and waits for its place.
     async fn read(&mut self, wanted: &mut Wanted) -> Result<Option<(ChunkId, Chunk, Box<Placed>)>, Error> {
-        let Some(Registered { id, seen, passed }) = self.register(wanted).await? else { return Ok(None) };
+        let Some(Registered { id, seen, mut passed }) = self.register(wanted).await? else { return Ok(None) };
         if let Some(Keys(_, of_keys)) = &mut wanted.keys {
             *of_keys = seen;
         }
@@ -111,23 +111,28 @@ impl Hand {
                 Some(keys) => wanted_keys(wanted, keys),
                 None => key.key.within(range),
             };
-            let chunk = read::read(&mut self.source, table, &condition, server_id, &passed).await?;
+            let before = read::executed_with(&mut self.source, &passed, &self.shared.progress).await?;
+            let chunk = read::read(&mut self.source, table, &condition, server_id, before).await?;
             let (before, high) = (chunk.before.clone(), chunk.high.clone());
             let answer = self.ask(|reply| Told::Read { id, before, high, reply }).await;
             return Ok(match answer {
                 Some(Answer::Go(placed)) => Some((id, chunk, placed)),
-                Some(Answer::Again) | None => None,
+                Some(Answer::Again(_)) | None => None,
             });
         }
         // Rows that nothing names can't be told from each other: the whole table is read from a state that the stream
         // did not touch while it was opened.
         loop {
-            let marks = read::open_snapshot(&mut self.source, &passed).await?;
+            let before = read::executed_with(&mut self.source, &passed, &self.shared.progress).await?;
+            let marks = read::open_snapshot(&mut self.source, before).await?;
             let (before, high) = marks.clone();
             let answer = self.ask(|reply| Told::Read { id, before, high, reply }).await;
             let placed = match answer {
                 Some(Answer::Go(placed)) => Some(placed),
-                Some(Answer::Again) => None,
+                Some(Answer::Again(touched_by)) => {
+                    passed = touched_by;
+                    None
+                }
                 None => return Ok(None),
             };
             let chunk = match placed {

@@ -1,6 +1,6 @@
 //! A chunk, read at the source, with the marks between which its state lies.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use binlog::row::{NO_FOREIGN_KEY_CHECKS, RowsWriter};
 use binlog::{Event, GtidSet};
@@ -10,10 +10,13 @@ use super::table::SourceTable;
 use super::value;
 use crate::conflict::owned;
 use crate::executed::executed;
+use crate::progress::Progress;
 use crate::{Error, sql};
 
 /// Between two looks at transactions that are about to commit.
 const LOOK: Duration = Duration::from_millis(2);
+/// A commit that takes so long is told.
+const LONG: Duration = Duration::from_secs(2);
 /// Bytes of a table without a key, which is copied as one chunk.
 const MOST_BYTES_UNKEYED: usize = 256 << 20;
 
@@ -30,16 +33,14 @@ pub(crate) struct Chunk {
     pub(crate) bytes: u64,
 }
 
-/// Reads the rows of a condition on a table's key.
-/// All of `passed` is seen.
+/// Reads the rows of a condition on a table's key, all of `before` among them.
 pub(crate) async fn read(
     source: &mut Connection,
     table: &SourceTable,
     condition: &str,
     server_id: u32,
-    passed: &GtidSet,
+    before: GtidSet,
 ) -> Result<Chunk, Error> {
-    let before = executed_with(source, passed).await?;
     let order = table.key.as_ref().map(|key| format!(" ORDER BY {}", key.key.order())).unwrap_or_default();
     let condition = format!(" WHERE {condition}{order}");
     let (events, rows, bytes) = rows_of(source, table, &condition, server_id).await?;
@@ -47,13 +48,12 @@ pub(crate) async fn read(
     Ok(Chunk { before, high, events, rows, bytes })
 }
 
-/// Opens a state of the database that stays, and gives its marks: all it has seen, `passed` among it, and all it may have.
+/// Opens a state of the database that stays, and gives its marks: all it has seen, which is `before`, and all it may have.
 /// Ended by `COMMIT`.
 pub(crate) async fn open_snapshot(
     source: &mut Connection,
-    passed: &GtidSet,
+    before: GtidSet,
 ) -> Result<(GtidSet, GtidSet), Error> {
-    let before = executed_with(source, passed).await?;
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
     source.execute(begin).await.map_err(Error::source("opening a snapshot"))?;
     Ok((before, seen_at_most(source).await?))
@@ -106,11 +106,30 @@ async fn rows_of(
 
 /// What it has executed, once all of this is. The server sends a transaction when it is in the log, and shows its rows only
 /// when it is committed: a read too early would lack what the stream has passed already.
-async fn executed_with(source: &mut Connection, passed: &GtidSet) -> Result<GtidSet, Error> {
+///
+/// That takes a moment, or as long as a commit waits for a semi-synchronous replica. The status tells it when it is long.
+pub(crate) async fn executed_with(
+    source: &mut Connection,
+    passed: &GtidSet,
+    progress: &Progress,
+) -> Result<GtidSet, Error> {
+    let began = Instant::now();
+    let mut told = false;
     loop {
         let executed = executed(source).await.map_err(Error::source("asking what it has executed"))?;
-        if executed.contains_all(passed) {
+        let lacking = passed.minus(&executed);
+        if lacking.is_empty() {
+            if told {
+                progress.waits_for(None);
+            }
             return Ok(executed);
+        }
+        if !told && began.elapsed() > LONG {
+            told = true;
+            progress.waits_for(Some(format!(
+                "the source has {lacking} in its binary log and has not committed it: the copy reads on when it has; does \
+                 it wait for a semi-synchronous replica?"
+            )));
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -39,8 +39,8 @@ use crate::{Error, Existing, sql, target};
 #[derive(Debug)]
 pub(crate) enum Answer {
     Go(Box<Placed>),
-    /// Its table has no key, and was touched: a new snapshot is needed.
-    Again,
+    /// Its table has no key, and was touched: a new snapshot is needed, which sees all of this.
+    Again(GtidSet),
 }
 
 /// A chunk's place in the stream.

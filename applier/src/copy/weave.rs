@@ -115,7 +115,7 @@ pub(crate) struct Weaver {
     is_reopened: bool,
     /// What of the source's log the stream has passed.
     passed: GtidSet,
-    /// What of that has not been found executed at the source.
+    /// What of that no read has found executed at the source yet: its rows may not be seen there.
     unsure: GtidSet,
     chunks: HashMap<ChunkId, Open>,
     next: ChunkId,
@@ -147,8 +147,8 @@ impl Weaver {
             by_name,
             gone,
             is_reopened,
+            unsure: passed.clone(),
             passed,
-            unsure: GtidSet::new(),
             chunks: HashMap::new(),
             next: 1,
             told,
@@ -272,6 +272,7 @@ impl Weaver {
     /// The stream has passed this transaction.
     pub(crate) fn pass(&mut self, gtid: &Gtid) {
         self.passed.insert(gtid);
+        self.unsure.insert(gtid);
     }
 
     /// Chunks whose place is here. A table without a key whose rows were touched has none yet: it is read again.
@@ -288,7 +289,7 @@ impl Weaver {
             let copied = &mut self.tables[open.table];
             if copied.ranges.shape().is_none() && !open.touched.is_empty() {
                 open.touched = Touched::default();
-                _ = reply.send(Answer::Again);
+                _ = reply.send(Answer::Again(self.unsure.clone()));
                 continue;
             }
             copied.ranges.move_on(id, Part::Placed(id));
