@@ -147,7 +147,8 @@ async fn a_change_that_is_sent_before_its_rows_are_seen_is_in_the_chunk_that_is_
     pair.eu.hold_commits().await;
     let received = pair.link_status("eu-us").await.text("last_gtid").to_owned();
     let mut source = pair.eu.connect().await;
-    let change = tokio::spawn(async move {
+    let mut change = tokio::task::JoinSet::new();
+    change.spawn(async move {
         source.query_drop("BEGIN").await?;
         source.query_drop("UPDATE shop.item SET body = 'new' WHERE id = 9").await?;
         source.query_drop("INSERT INTO shop.unnamed VALUES ('three')").await?;
@@ -161,7 +162,7 @@ async fn a_change_that_is_sent_before_its_rows_are_seen_is_in_the_chunk_that_is_
     session.query_drop("COMMIT").await.expect("it lets the chunk go");
     wait_for_unseen_commit(&pair).await;
     pair.eu.release_commits().await;
-    change.await.expect("no panic").expect("it commits");
+    change.join_next().await.expect("it was begun").expect("no panic").expect("it commits");
     wait_copied(&pair, &pair.us).await;
     pair.wait_in_step(WITHIN).await;
     wait_row(&pair.us, 9, Some("new")).await;
