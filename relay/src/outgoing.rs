@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use binlog::event::{CHECKSUM_LENGTH, Header, artificial_rotate, heartbeat, heartbeat_v2};
+use binlog::event::{CHECKSUM_LENGTH, Header, Rotate, artificial_rotate, heartbeat, heartbeat_v2};
 use binlog::{Event, EventKind};
 use storage::{Item, LogEvent, LogPosition, SegmentBegin};
 use wire::EventSender;
@@ -95,26 +95,32 @@ impl Outgoing {
             return Ok(());
         }
         let begin = event.source_end.saturating_sub(event.event.size().into());
-        self.passed_over(begin).await?;
+        if begin > self.state.position && self.state.has_format {
+            self.state.position = begin;
+            self.heartbeat().await?;
+        }
         self.send(&event.event).await?;
         self.state.position = event.source_end;
+        if let Ok(Rotate { position, file }) = Rotate::parse(&event.event) {
+            // The client goes on there at once, and refuses heartbeats from where it was.
+            (self.state.file, self.state.position) = (file, position);
+        }
         Ok(())
     }
 
-    /// Tells that everything up to this position was passed over, where the client does not know.
-    pub(crate) async fn passed_over(&mut self, position: u64) -> Result<(), wire::Error> {
-        if position <= self.state.position || !self.state.has_format {
-            return Ok(());
-        }
-        self.state.position = position;
-        self.heartbeat().await
+    /// Tells that everything up to this place was passed over, where the client does not know.
+    pub(crate) async fn passed_over(&mut self, place: (&str, u64)) -> Result<(), wire::Error> {
+        if self.reached(place) { self.heartbeat().await } else { Ok(()) }
     }
 
-    /// The client has this place behind it: the next heartbeat tells.
-    pub(crate) fn reached(&mut self, position: u64) {
-        if self.state.has_format {
-            self.state.position = self.state.position.max(position);
+    /// The client has this place behind it: the next heartbeat tells. Is that news to it?
+    pub(crate) fn reached(&mut self, (file, position): (&str, u64)) -> bool {
+        // Behind a rotation the log stands at the end of the old file until it has something of the new one.
+        let is_news = self.state.has_format && *file == *self.state.file && position > self.state.position;
+        if is_news {
+            self.state.position = position;
         }
+        is_news
     }
 
     /// A sign of life, with the place reached.

@@ -176,8 +176,8 @@ impl Dump {
 
     /// All that there is goes out, and what was passed over at the end is told.
     async fn settle(&mut self, feed: &Feed) -> Result<(), wire::Error> {
-        if let Some((_, position)) = feed.place() {
-            self.out.passed_over(position).await?;
+        if let Some(place) = feed.place() {
+            self.out.passed_over(place).await?;
         }
         self.out.sender.flush().await
     }
@@ -202,8 +202,8 @@ impl Dump {
     }
 
     async fn beat(&mut self, feed: &Feed) -> Result<(), wire::Error> {
-        let Some((_, position)) = feed.place() else { return self.out.wait_at(NO_FILE).await };
-        self.out.reached(position);
+        let Some(place) = feed.place() else { return self.out.wait_at(NO_FILE).await };
+        self.out.reached(place);
         self.out.heartbeat().await?;
         self.out.sender.flush().await
     }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use binlog::event::Heartbeat;
+use binlog::event::{Heartbeat, Rotate};
 use binlog::{Event, EventKind};
 use wire::{DumpFlags, EventStream};
 
 use crate::Limits;
-use crate::stage::{Stage, golden};
+use crate::stage::{Stage, golden, golden_and_rotate};
 
 const GIB: u64 = 1 << 30;
 
@@ -48,13 +48,34 @@ async fn a_heartbeat_beyond_4_gib_tells_the_place_to_who_asked_for_version_2() {
     assert_eq!(beat.kind(), EventKind::HeartbeatV2);
     let place = Heartbeat { file: "binlog.000001".into(), position: end };
     assert_eq!(Heartbeat::parse(&beat).unwrap(), place);
-    let rotate = binlog::event::Rotate::parse(&events[0]).unwrap();
+    let rotate = Rotate::parse(&events[0]).unwrap();
     assert_eq!(rotate.position, 5 * GIB + 158, "where the log begins");
     // Version 1 has room for the lower half only.
     let mut stream = stage.dump("", DumpFlags::NONE).await;
     let (_, beat) = until_at(&mut stream, end).await;
     assert_eq!(beat.kind(), EventKind::Heartbeat);
     assert_eq!(u64::from(beat.log_pos()), end - 4 * GIB);
+}
+
+/// A replica whose source rotates and is lost before the next file begins would stop at a heartbeat from the old one.
+#[tokio::test]
+async fn behind_a_rotation_heartbeats_tell_the_file_in_which_the_log_goes_on() {
+    let mut stage = Stage::golden_at(0, Limits::default()).await;
+    let mut early = stage.dump("", DumpFlags::HEARTBEAT_V2).await;
+    until_at(&mut early, end()).await;
+    let rotate = golden_and_rotate().pop().unwrap();
+    let Rotate { file, position } = Rotate::parse(&rotate).unwrap();
+    assert_ne!(file, "binlog.000001");
+    stage.writer.append(&rotate).unwrap();
+    stage.flush();
+    let mut late = stage.dump("", DumpFlags::HEARTBEAT_V2).await;
+    for stream in [&mut early, &mut late] {
+        while next(stream).await != rotate {}
+        for _ in 0..3 {
+            let beat = Heartbeat::parse(&next(stream).await).unwrap();
+            assert_eq!(beat, Heartbeat { file: file.clone(), position });
+        }
+    }
 }
 
 #[tokio::test]

@@ -25,8 +25,15 @@ const GOLDEN: &[u8] = include_bytes!("../../binlog/golden/tagged-and-ddl.binlog"
 /// The password of the account `link`.
 pub(crate) const PASSWORD: &str = "secret";
 
-/// The events of the file: format description, previous GTIDs, transactions, rotate.
+/// The events of the file before the last: format description, previous GTIDs, transactions.
 pub(crate) fn golden() -> Vec<Event> {
+    let mut events = golden_and_rotate();
+    events.pop();
+    events
+}
+
+/// The events of the file: behind the others stands which file comes next.
+pub(crate) fn golden_and_rotate() -> Vec<Event> {
     let mut rest = Bytes::from_static(GOLDEN.strip_prefix(&MAGIC).unwrap());
     let mut events = Vec::new();
     while !rest.is_empty() {
