@@ -348,8 +348,7 @@ fn text(row: &Row, column: usize) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
 }
 
-/// `SHOW CREATE TABLE`, without its `AUTO_INCREMENT`, which moves with every insert; `None` when there is no
-/// such table.
+/// `SHOW CREATE TABLE`, as far as rows are concerned ([`for_rows`]); `None` when there is no such table.
 pub(crate) async fn show_create(
     connection: &mut Connection,
     database: &str,
@@ -357,7 +356,7 @@ pub(crate) async fn show_create(
 ) -> Result<Option<String>, Error> {
     let query = format!("SHOW CREATE TABLE {}", sql::table(database, table));
     match connection.query_rows(query).await {
-        Ok(rows) => Ok(rows.rows.first().and_then(|row| text(row, 1)).map(|create| without_counter(&create))),
+        Ok(rows) => Ok(rows.rows.first().and_then(|row| text(row, 1)).map(|create| for_rows(&create))),
         // No such table; no such database.
         Err(error) if matches!(error.code(), Some(1146 | 1049)) => Ok(None),
         Err(error) => Err(Error::target("reading a table's definition")(error)),
@@ -367,9 +366,27 @@ pub(crate) async fn show_create(
 /// The definition in the answer to `SHOW CREATE TABLE`, as [`show_create`] gives it.
 pub(crate) fn definition_in(answer: &Answer) -> Option<String> {
     let Answer::Rows(rows) = answer else { return None };
-    rows.rows.first().and_then(|row| text(row, 1)).map(|create| without_counter(&create))
+    rows.rows.first().and_then(|row| text(row, 1)).map(|create| for_rows(&create))
 }
 
+/// A definition without what rows on their way need not know: the counter, which moves with every insert, and indexes that
+/// are not unique, which come and go while rows are written.
+fn for_rows(create: &str) -> String {
+    let create = without_counter(create);
+    // Each entry of the list has a line of its own: line breaks inside a text are escaped.
+    // An index on an expression is worked out with each row.
+    let is_of_columns =
+        |line: &str| line.starts_with("  KEY `") && !line.contains("((") && !line.contains(",(");
+    let lines = create.lines().filter(|line| !is_of_columns(line));
+    let mut out = String::with_capacity(create.len());
+    for line in lines {
+        out.push_str(line.strip_suffix(',').unwrap_or(line));
+        out.push('\n');
+    }
+    out
+}
+
+/// A definition without its `AUTO_INCREMENT`.
 pub(crate) fn without_counter(create: &str) -> String {
     // The option is the first behind the engine, before the table's own comment; the column list ends in a line
     // of its own, for line breaks inside a text are escaped.
@@ -382,6 +399,19 @@ pub(crate) fn without_counter(create: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_index_that_is_not_unique_is_nothing_to_rows_on_their_way() {
+        let table = |keys: &str| {
+            format!("CREATE TABLE `t` (\n  `a` int,\n  UNIQUE KEY `u` (`a`){keys}\n) ENGINE=InnoDB")
+        };
+        let with = table(",\n  KEY `k` (`a`),\n  KEY `l` (`a`) COMMENT 'x'");
+        assert_eq!(super::for_rows(&with), super::for_rows(&table("")));
+        for other in ["UNIQUE KEY `k` (`a`)", "KEY `k` ((`a` + 1))", "KEY `k` (`a`,(`a` + 1))"] {
+            let other = table(&format!(",\n  {other}"));
+            assert_ne!(super::for_rows(&other), super::for_rows(&table("")), "{other}");
+        }
+    }
+
     #[test]
     fn the_auto_increment_counter_is_no_part_of_a_definition() {
         let create = "CREATE TABLE `t` (\n  `id` int NOT NULL AUTO_INCREMENT\n) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=utf8mb4";

@@ -496,6 +496,7 @@ fn structure_remedy(object: &str, source: &ServerError) -> String {
         Some("trigger") => "TRIGGER",
         Some("function" | "procedure") => "CREATE ROUTINE",
         Some("event") => "EVENT",
+        Some("indexes") => "ALTER, CREATE, INSERT",
         _ => "CREATE, REFERENCES",
     };
     match source.code {

@@ -42,6 +42,7 @@ mod guide;
 mod guides;
 mod harness_itself;
 mod in_step;
+mod indexes_behind;
 mod injected_errors;
 mod keys;
 mod killed_processes;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use harness::{
-    LoneRelay, Pace, Region, RegionOptions, Sources, Workload, replicate_relay, seed, take_slot, wait_equal,
+    LoneRelay, Pace, Proxy, Region, RegionOptions, Sources, Workload, replica_state, replicate_relay, seed,
+    take_slot, until, wait_equal,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,5 +64,66 @@ async fn three_relays_in_a_row_give_a_replica_everything_though_the_middle_one_i
             uuids.single_text().expect("a text").contains(&of_source),
             "the region's own uuid is handed on"
         );
+    }
+}
+
+const SOON: Duration = Duration::from_secs(60);
+/// A rotation's bytes on the wire: the packet's header, its first byte, the event with a position and a name of 13.
+const ROTATION: u64 = 4 + 1 + 19 + 8 + 13 + 4;
+
+/// The source is lost between two of its files: the relay knows which comes next, and has nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_stays_attached_while_the_source_is_lost_right_behind_a_rotation() {
+    let _slot = take_slot().await;
+    let [source, replica] =
+        Region::start_all([("eu", 1), ("replica", 33)].map(|(name, server_id)| RegionOptions {
+            name,
+            server_id,
+            extra_args: Vec::new(),
+        }));
+    source.run_all(&["CREATE DATABASE shop", "CREATE TABLE shop.item (id INT PRIMARY KEY)"]).await;
+    let proxy = Proxy::start(source.address().to_owned()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // The account is made there.
+    Sources::servers(&[&source]).await;
+    let mut relay = LoneRelay::new(
+        folder.path(),
+        "relay",
+        &Sources::at(&[proxy.address()]),
+        &[r#"relay.start = "oldest""#],
+    );
+    relay.start_and_wait().await;
+    replicate_relay(&replica, &relay, "SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1").await;
+    wait_equal(&source, &replica).await;
+    let mut id = 0;
+    loop {
+        proxy.cut_after(ROTATION);
+        source.run("FLUSH BINARY LOGS").await;
+        until(
+            "the source is lost",
+            SOON,
+            async || if proxy.is_cut() { Ok(()) } else { Err("not yet".into()) },
+        )
+        .await;
+        let (file, ..): (String, u64, String, String, String) = source.row("SHOW BINARY LOG STATUS").await;
+        let beats = "SELECT COUNT_RECEIVED_HEARTBEATS FROM performance_schema.replication_connection_status";
+        let before: u64 = replica.row(beats).await;
+        until("the replica hears that the relay is there", SOON, async || {
+            let state = replica_state(&replica).await;
+            assert!(state.contains("(\"ON\", 0, \"\")") && !state.contains("OFF"), "{state}");
+            let now: u64 = replica.row(beats).await;
+            if now > before + 2 { Ok(()) } else { Err(format!("{} heartbeats", now - before)) }
+        })
+        .await;
+        let state: mysql_async::Row = replica.row("SHOW REPLICA STATUS").await;
+        let is_there = state.get::<String, _>("Source_Log_File").expect("a file") == file;
+        proxy.mend();
+        id += 1;
+        source.run(&format!("INSERT INTO shop.item VALUES ({id})")).await;
+        wait_equal(&source, &replica).await;
+        if is_there {
+            return;
+        }
+        // What passed was a heartbeat of the source, and the rotation was cut: once more.
     }
 }

@@ -26,6 +26,7 @@
 //! | `touched.rs` | what the stream said of a chunk's keys between its marks |
 //! | `weave.rs`, `statements.rs` | a transaction of the stream, and a statement, held against what is copied |
 //! | `in_flight.rs` | chunks on their way into the target |
+//! | `indexes.rs` | indexes that are made when the rows of their table are there |
 //! | `walk.rs`, `throttle.rs` | the ranges, no faster than the servers bear |
 //! | `decide.rs` | the rules where the target writes as well; pure |
 //! | `doubt.rs`, `passed.rs` | keys in doubt, and keys that may come to be |
@@ -40,6 +41,7 @@ mod decide;
 mod doubt;
 mod hand;
 mod in_flight;
+mod indexes;
 mod json;
 mod load;
 mod order;

@@ -10,6 +10,7 @@ use wire::Connection;
 
 use super::doubt::Doubts;
 use super::hand::{Hand, Shared};
+use super::indexes::{self, Indexer};
 use super::load::{Load, TableState};
 use super::order::{KeyShape, SortKey};
 use super::passed::PassedOver;
@@ -32,6 +33,7 @@ use crate::names::Name;
 use crate::origin::LinkKey;
 use crate::progress::Progress;
 use crate::status::TableLoad;
+use crate::structure::{self, Behind};
 use crate::verify::key::KeyValue;
 use crate::{Error, Existing, sql, target};
 
@@ -79,6 +81,7 @@ pub(crate) struct Copy {
     source: Connection,
     tables: Vec<(Arc<SourceTable>, TableState)>,
     hands: Vec<Hand>,
+    indexer: Indexer,
     wanted: mpsc::Sender<walk::Wanted>,
     limits: super::config::Load,
     settling: Option<Settling>,
@@ -108,6 +111,8 @@ pub(crate) struct Found {
     load: Load,
     /// Tables whose copy has begun and that the source has no more, by their names in the target.
     gone: Vec<Name>,
+    /// Indexes that are made when rows are copied.
+    waiting: Vec<Behind>,
     /// Keys in doubt, where a pair writes on both sides.
     pub(crate) doubts: Option<Doubts>,
     /// Behind what of the target's log keys may be in doubt, there: the way back has begun there, or the copy was opened
@@ -125,7 +130,11 @@ pub(crate) struct Found {
 pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Result<Option<Found>, Error> {
     let Places { config, schema, link, progress, .. } = *places;
     let load = Load::new(schema, link);
-    let Some(open) = load.read(connection).await? else { return Ok(None) };
+    let waiting = structure::waiting(connection, schema, link).await?;
+    let Some(open) = load.read(connection).await? else {
+        indexes::make_all(connection, schema, link, &waiting).await?;
+        return Ok(None);
+    };
     let is_reopened = open.begun.is_some();
     let begun = match (WayBack::of(config, schema, link), open.begun) {
         (Some(_), Some(begun)) => Some(begun),
@@ -157,7 +166,12 @@ pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Re
     let unfinished = states.into_iter().filter(|(_, state)| !state.done);
     let gone: Vec<Name> =
         unfinished.filter_map(|((database, table), _)| names.there(&database, &table)).collect();
-    let all_done = gone.is_empty() && tables.iter().all(|(_, state)| state.done);
+    // Of tables that are none of the copy any more.
+    let is_copied = |behind: &Behind| tables.iter().any(|(table, _)| table.is_there(&behind.table));
+    let (waiting, left): (Vec<Behind>, Vec<Behind>) = waiting.into_iter().partition(is_copied);
+    indexes::make_all(connection, schema, link, &left).await?;
+    let is_done = |state: &TableState| state.done;
+    let all_done = gone.is_empty() && waiting.is_empty() && tables.iter().all(|(_, state)| is_done(state));
     if all_done && begun.is_none() {
         notes.extend(load.end());
     }
@@ -169,7 +183,7 @@ pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Re
         return Ok(None);
     }
     let doubts = begun.as_ref().map(|_| Doubts::new(tables.iter().map(|(table, _)| table.clone())));
-    Ok(Some(Found { source, tables, copied, stamps, load, gone, doubts, begun, is_reopened }))
+    Ok(Some(Found { source, tables, copied, stamps, load, gone, waiting, doubts, begun, is_reopened }))
 }
 
 impl Found {
@@ -180,13 +194,18 @@ impl Found {
         two_way: Option<TwoWay>,
         stop: CancellationToken,
     ) -> Result<(Copy, Weaver), Error> {
-        let Self { source, tables, copied, stamps, load, gone, is_reopened, .. } = self;
+        let Self { source, tables, copied, stamps, load, gone, waiting, is_reopened, .. } = self;
         let Places { config, progress, .. } = *places;
         progress.copies(copied.iter().map(as_status).collect());
         let (tell, told) = mpsc::channel(config.load.threads * 2);
         let (complete, completed) = watch::channel(false);
         let complete = two_way.as_ref().map(|_| complete);
-        let copies = Copies { tables: copied, gone, is_reopened };
+        let name_here = |there: &Name| {
+            let found = tables.iter().find(|(table, _)| table.is_there(there));
+            found.map(|(table, _)| (table.database.clone(), table.table.clone()))
+        };
+        let (indexes, indexer) = indexes::open(places, waiting, name_here, tell.clone()).await?;
+        let copies = Copies { tables: copied, gone, is_reopened, indexes };
         let weaver =
             Weaver::new(copies, places.applied.clone(), told, load.clone(), progress.clone(), complete);
         let (wanted, ranges) = mpsc::channel(1);
@@ -227,7 +246,7 @@ impl Found {
             hands.push(Hand::new(from, to, stamp, shared.clone()));
         }
         let (limits, progress) = (config.load.clone(), progress.clone());
-        Ok((Copy { source, tables, hands, wanted, limits, settling, progress }, weaver))
+        Ok((Copy { source, tables, hands, indexer, wanted, limits, settling, progress }, weaver))
     }
 }
 
@@ -361,7 +380,7 @@ impl Copy {
     /// Copies until all is written, then waits for `stop`, like the link's other tasks. On `stop` each hand finishes the
     /// chunk that it is writing.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { source, tables, hands, wanted, limits, settling, progress } = self;
+        let Self { source, tables, hands, indexer, wanted, limits, settling, progress } = self;
         let mut tasks = JoinSet::new();
         let throttle = Throttle::new(limits.clone(), progress);
         let walking = stop.clone();
@@ -375,6 +394,7 @@ impl Copy {
         for hand in hands {
             tasks.spawn(hand.run(stop.clone()));
         }
+        tasks.spawn(indexer.run(stop.clone()));
         while let Some(ended) = tasks.join_next().await {
             // An error ends the others too: they are dropped with the set.
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;

@@ -63,6 +63,11 @@ impl SourceTable {
         format!("{}.{}", self.database, self.table)
     }
 
+    /// Is it called so in the target?
+    pub(crate) fn is_there(&self, (database, table): &Name) -> bool {
+        self.map.database == *database && self.map.table == *table
+    }
+
     /// An error of reading it; that it is not there any more, or is another, is found out about by a new round.
     pub(crate) fn unless_gone(&self, error: Error) -> Error {
         // Table, database, column.

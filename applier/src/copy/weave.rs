@@ -3,7 +3,7 @@
 //!
 //! Owned by the planner, so that a chunk's place is a place in the stream and nothing happens in between.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use binlog::row::{NO_FOREIGN_KEY_CHECKS, RawRow, RowChange, RowsEvent, STATEMENT_END, TableMap};
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::Connection;
 
 use super::in_flight::InFlight;
+use super::indexes::Waiting;
 use super::load::Load;
 use super::order::SortKey;
 use super::passed::PassedOver;
@@ -40,6 +41,8 @@ pub(crate) enum Told {
     Read { id: ChunkId, before: GtidSet, high: GtidSet, reply: oneshot::Sender<Answer> },
     /// It is committed in the target.
     Written { id: ChunkId, rows: u64, bytes: u64 },
+    /// The indexes of this table of the target are made.
+    Indexed { table: Name },
     /// These statements note how far the copy is.
     Note { notes: Vec<String> },
     /// No key is in doubt any more; these statements note it.
@@ -89,6 +92,13 @@ pub(crate) struct Copied {
     pub(crate) passed_over: PassedOver,
 }
 
+impl Copied {
+    /// Its name in the target.
+    fn name_there(&self) -> Name {
+        (self.source.map.database.clone(), self.source.map.table.clone())
+    }
+}
+
 /// All that is copied.
 pub(crate) struct Copies {
     pub(crate) tables: Vec<Copied>,
@@ -97,6 +107,8 @@ pub(crate) struct Copies {
     pub(crate) gone: Vec<Name>,
     /// Tables beside these are complete: their foreign keys hold.
     pub(crate) is_reopened: bool,
+    /// Indexes that wait for rows.
+    pub(crate) indexes: Waiting,
 }
 
 #[derive(Debug)]
@@ -121,6 +133,7 @@ pub(crate) struct Weaver {
     next: ChunkId,
     told: mpsc::Receiver<Told>,
     in_flight: InFlight,
+    indexes: Waiting,
     pub(super) load: Load,
     progress: Progress,
     /// Told when every table is copied; keys in doubt are settled then.
@@ -137,10 +150,9 @@ impl Weaver {
         progress: Progress,
         complete: Option<watch::Sender<bool>>,
     ) -> Self {
-        let Copies { tables, gone, is_reopened } = copies;
-        let name = |copied: &Copied| (copied.source.map.database.clone(), copied.source.map.table.clone());
+        let Copies { tables, gone, is_reopened, indexes } = copies;
         let by_name: HashMap<Name, usize> =
-            tables.iter().enumerate().map(|(i, copied)| (name(copied), i)).collect();
+            tables.iter().enumerate().map(|(i, copied)| (copied.name_there(), i)).collect();
         let in_flight = InFlight::new(by_name.keys().cloned().collect());
         let weaver = Self {
             tables,
@@ -153,18 +165,22 @@ impl Weaver {
             next: 1,
             told,
             in_flight,
+            indexes,
             load,
             progress,
             complete,
             over: false,
         };
+        for copied in weaver.tables.iter().filter(|copied| copied.done) {
+            weaver.indexes.copied(&copied.name_there());
+        }
         if let Some(complete) = weaver.complete.as_ref().filter(|_| weaver.is_complete()) {
             complete.send_replace(true);
         }
         weaver
     }
 
-    /// Is every table copied? Says so where one can't be, and what that waits for.
+    /// Is every table copied, with its indexes? Says so where one can't be, and what that waits for.
     fn is_complete(&self) -> bool {
         let all_done = self.tables.iter().all(|copied| copied.done);
         if let Some((database, table)) = self.gone.first().filter(|_| all_done) {
@@ -173,7 +189,7 @@ impl Weaver {
                  that dropped or renamed it; where that was skipped, leave the table out of [sync] tables"
             )));
         }
-        all_done && self.gone.is_empty()
+        all_done && self.gone.is_empty() && self.indexes.is_empty()
     }
 
     pub(crate) fn in_flight(&self) -> InFlight {
@@ -220,6 +236,10 @@ impl Weaver {
                 Vec::new()
             }
             Told::Written { id, rows, bytes } => self.written(id, rows, bytes),
+            Told::Indexed { table } => {
+                self.indexes.made(&table);
+                self.completed()
+            }
         }
     }
 
@@ -251,17 +271,29 @@ impl Weaver {
         }
         tracing::info!(table = copied.source.name(), rows = copied.rows, "table copied");
         let mut notes: Vec<String> = self.load.end_table(&copied.source, copied.rows, copied.bytes).into();
-        if self.is_complete() {
-            match &self.complete {
-                Some(complete) => _ = complete.send_replace(true),
-                None => {
-                    self.over = true;
-                    self.in_flight.end();
-                    notes.extend(self.load.end());
-                }
-            }
-        }
+        let table = copied.name_there();
+        self.indexes.copied(&table);
+        notes.extend(self.completed());
         notes
+    }
+
+    /// Looks whether all is copied now; what notes it, if the copy ends with it.
+    fn completed(&mut self) -> Vec<String> {
+        if self.over || !self.is_complete() {
+            return Vec::new();
+        }
+        if let Some(complete) = &self.complete {
+            complete.send_replace(true);
+            return Vec::new();
+        }
+        self.over = true;
+        self.in_flight.end();
+        self.load.end().into()
+    }
+
+    /// Makes indexes that wait and that a statement with these names may be about.
+    pub(crate) async fn make_indexes_of(&self, names: &HashSet<String>) -> Result<(), Error> {
+        self.indexes.make_of(names, &self.progress).await
     }
 
     /// Is everything copied, and nothing in doubt?

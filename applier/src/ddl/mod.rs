@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `classify.rs`, `lexer.rs` | what a statement is, and which objects it is on |
 //! | `change.rs`, `alter.rs` | what it does to tables, step by step |
+//! | `indexes.rs` | a table's definition without indexes that it can do without |
 //! | `flight.rs` | where rows go that have not seen it |
 //! | `rename.rs`, `rename_query.rs` | what it is under the names of the target |
 //! | `run.rs` | running it once |
@@ -14,6 +15,7 @@ mod change;
 mod change_tests;
 mod classify;
 mod flight;
+mod indexes;
 mod lexer;
 mod program;
 mod rename;
@@ -29,6 +31,7 @@ pub(crate) use alter::Clause;
 pub(crate) use change::{Change, changes};
 pub(crate) use classify::{ObjectName, Statement, classify};
 pub(crate) use flight::{Alteration, Fate, Place, fate};
+pub(crate) use indexes::{names_in, of_foreign_keys, split};
 pub(crate) use program::{disabled_event, mentions, trigger_on, without_definer};
 pub(crate) use rename::{qualified, rename};
 

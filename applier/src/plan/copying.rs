@@ -1,11 +1,12 @@
 //! The planner's part in the initial copy: rows that are not copied yet are passed over, chunks get their places.
 
+use binlog::event::Query;
 use binlog::{Event, Gtid, GtidSet};
 
 use super::{Planner, Work};
 use crate::Error;
 use crate::copy::{ChunkId, Place, Placed, Told, Weaver};
-use crate::ddl::Change;
+use crate::ddl::{self, Change};
 use crate::mark::Mark;
 
 /// What those who copy tell next; never, where nothing is copied. Cancellation safe.
@@ -42,6 +43,14 @@ impl Planner {
             (passed.covers, passed.mark)
         };
         self.ready.push_back(Work::Persist { covers, mark, notes });
+    }
+
+    /// Makes indexes that wait for rows and that a statement may be about.
+    pub(super) async fn indexes_before(&mut self, query: &Query<'_>) -> Result<(), Error> {
+        let Some(copy) = &self.copy else { return Ok(()) };
+        let text = String::from_utf8_lossy(query.sql);
+        let names = ddl::names_in(&text, ddl::has_ansi_quotes(query));
+        copy.make_indexes_of(&names).await
     }
 
     /// What notes what a statement does to tables that are copied. One that takes a table away, or gives it another name

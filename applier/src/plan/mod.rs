@@ -275,7 +275,7 @@ impl Planner {
             Body::CreateSelect { create, rows } => {
                 let (create, rows) = (create.clone(), rows.clone());
                 if self.rules.ddl {
-                    self.take_ddl(t, create, &rows)
+                    self.take_ddl(t, create, &rows).await
                 } else {
                     self.take_rows_of_created(t, &create, &rows, budget).await
                 }

@@ -44,7 +44,7 @@ impl Planner {
                 Some(object) if !self.rules.ddl => self.pass_over(&t, &query, object, text),
                 Some(_) => {
                     let event = event.clone();
-                    self.take_ddl(t, event, &Rows::Memory(Vec::new()))
+                    self.take_ddl(t, event, &Rows::Memory(Vec::new())).await
                 }
             },
         }
@@ -103,7 +103,7 @@ impl Planner {
         }
     }
 
-    pub(super) fn take_ddl(&mut self, t: Transaction, event: Event, rows: &Rows) -> Result<(), Error> {
+    pub(super) async fn take_ddl(&mut self, t: Transaction, event: Event, rows: &Rows) -> Result<(), Error> {
         let malformed = |source| Error::Event { gtid: t.gtid.to_string(), source };
         let query = Query::parse(&event).map_err(malformed)?;
         if !rows.is_empty() || matches!(t.body, Body::CreateSelect { .. }) {
@@ -114,6 +114,7 @@ impl Planner {
                 return Ok(());
             }
         }
+        self.indexes_before(&query).await?;
         let notes = self.note_ddl(&ddl::changes_of(&query));
         let (event, rows) = (self.rename(&t.gtid, event)?, self.keep(&t.gtid, rows)?);
         self.close_group();

@@ -5,6 +5,8 @@
 //!                                      ▲
 //!                       existing.rs ───┘ what is there already
 //! ```
+//! Indexes of large tables are steps that wait until the rows are copied: `behind.rs`.
+//!
 //! The definitions are read twice around the source's `gtid_executed`, until both readings are alike: so they are those
 //! of that very set, and the link begins behind it. A statement that alters a table later comes over the link.
 //!
@@ -15,11 +17,14 @@
 //! `CREATE` statements run with `foreign_key_checks = 0`, so that tables can be made in any order, also those that are
 //! each other's parents.
 
+mod behind;
 mod existing;
 mod plan;
 mod read;
 mod run;
 mod steps;
+
+use std::collections::HashSet;
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -36,6 +41,7 @@ use binlog::GtidSet;
 
 use steps::Planned;
 
+pub(crate) use behind::{Behind, make as make_behind, waiting};
 pub(crate) use steps::{COLUMNS, TABLE};
 
 /// Namespace of the uuids that links own.
@@ -128,7 +134,7 @@ pub(crate) async fn make(
             return Ok(Made { begin: planned.begin, tables: planned.tables });
         }
     }
-    let (definitions, begin) = definitions(config, task.filter, source).await?;
+    let Read { definitions, begin, large } = definitions(config, task.filter, source).await?;
     let is_table = |d: &&read::Definition| d.kind == read::Kind::Table;
     let name = |d: &read::Definition| (d.database.clone(), d.name.clone());
     let tables: Vec<Name> = definitions.iter().filter(is_table).map(name).collect();
@@ -137,8 +143,12 @@ pub(crate) async fn make(
         programs: config.load.programs,
         version: connection.server_version(),
     };
+    let needed = behind::needed(&definitions);
     let mut statements = plan::plan(definitions, &wanted)?;
     existing::settle(connection, config, task.stay, &mut statements).await?;
+    if config.load.initial.has_data() {
+        behind::split(connection, &large, &needed, &mut statements).await?;
+    }
     pause.pass().await?;
     let planned = Planned { of: task.of.clone(), begin, tables, steps: Vec::new() };
     let planned = steps::write(connection, &meta.schema, link, planned, statements).await?;
@@ -147,19 +157,24 @@ pub(crate) async fn make(
     Ok(Made { begin: planned.begin, tables: planned.tables })
 }
 
-/// The definitions of one moment, and the source's transactions up to it.
-async fn definitions(
-    config: &Config,
-    filter: &Filter,
-    source: &mut Source,
-) -> Result<(Vec<read::Definition>, GtidSet), Error> {
+/// The definitions of one moment.
+struct Read {
+    definitions: Vec<read::Definition>,
+    /// The source's transactions up to it.
+    begin: GtidSet,
+    /// Tables with many rows.
+    large: HashSet<Name>,
+}
+
+async fn definitions(config: &Config, filter: &Filter, source: &mut Source) -> Result<Read, Error> {
     let mut reader = target::connect_source(&config.source_servers).await?;
     let mut before = read::all(&mut reader, filter, config.load.programs).await?;
     for _ in 0..ATTEMPTS {
         let begin = source.executed().await?;
         let after = read::all(&mut reader, filter, config.load.programs).await?;
         if read::are_alike(&before, &after) {
-            return Ok((after, begin));
+            let large = behind::large(&mut reader).await?;
+            return Ok(Read { definitions: after, begin, large });
         }
         before = after;
     }

@@ -195,7 +195,7 @@ fn changed(definition: Readable, wanted: &Wanted<'_>) -> Result<Making, String> 
             let word = if wanted.version >= SAYS_REPLICA { "REPLICA" } else { "SLAVE" };
             text = ddl::disabled_event(&text, word);
         }
-        Kind::Database | Kind::Function | Kind::Procedure => {}
+        Kind::Database | Kind::Function | Kind::Procedure | Kind::Indexes => {}
     }
     if kind > Kind::Table
         && kind != Kind::View

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     View,
     Trigger,
     Event,
+    /// Indexes of a table that is made without them.
+    Indexes,
 }
 
 impl fmt::Display for Kind {
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Self::View => "view",
             Self::Trigger => "trigger",
             Self::Event => "event",
+            Self::Indexes => "indexes of",
         })
     }
 }
@@ -323,7 +326,7 @@ impl Reader<'_> {
 /// The privilege that reading such a definition takes.
 fn needs(kind: Kind) -> &'static str {
     match kind {
-        Kind::Database | Kind::Table => "SELECT",
+        Kind::Database | Kind::Table | Kind::Indexes => "SELECT",
         Kind::View => "SHOW VIEW",
         Kind::Function | Kind::Procedure => "SHOW_ROUTINE",
         Kind::Trigger => "TRIGGER",

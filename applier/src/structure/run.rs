@@ -3,7 +3,7 @@
 use wire::Connection;
 
 use super::Pause;
-use super::steps::{self, Planned, Step};
+use super::steps::{self, Planned, State, Step};
 use crate::origin::LinkKey;
 use crate::{Error, sql, target};
 
@@ -15,22 +15,33 @@ pub(super) async fn all(
     planned: &Planned,
     pause: Pause<'_>,
 ) -> Result<(), Error> {
-    for step in planned.steps.iter().filter(|step| !step.is_made) {
+    for step in planned.steps.iter().filter(|step| step.state == State::Planned) {
         pause.pass().await?;
-        if !is_executed(connection, step).await? {
-            let ran = run(connection, step).await?;
-            back_to_normal(connection).await?;
-            // A session that was cut off may have committed it meanwhile.
-            if let Err(source) = ran
-                && !is_executed(connection, step).await?
-            {
-                let statement = String::from_utf8_lossy(&step.statement).into_owned();
-                return Err(Error::Structure { object: step.object.clone(), statement, source });
-            }
-        }
-        steps::note_made(connection, schema, link, step).await?;
-        tracing::info!(link = link.text(), object = step.object, gtid = %step.gtid, "made");
+        once(connection, schema, link, step).await?;
     }
+    Ok(())
+}
+
+/// Runs a step, unless it has run, and notes that.
+pub(super) async fn once(
+    connection: &mut Connection,
+    schema: &str,
+    link: &LinkKey,
+    step: &Step,
+) -> Result<(), Error> {
+    if !is_executed(connection, step).await? {
+        let ran = run(connection, step).await?;
+        back_to_normal(connection).await?;
+        // A session that was cut off may have committed it meanwhile.
+        if let Err(source) = ran
+            && !is_executed(connection, step).await?
+        {
+            let statement = String::from_utf8_lossy(&step.statement).into_owned();
+            return Err(Error::Structure { object: step.object.clone(), statement, source });
+        }
+    }
+    steps::note_made(connection, schema, link, step).await?;
+    tracing::info!(link = link.text(), object = step.object, gtid = %step.gtid, "made");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use wire::Connection;
 
 use super::link_uuid;
 use super::plan::Making;
-use super::read::Session;
+use super::read::{Kind, Session};
 use crate::executed::executed;
 use crate::names::Name;
 use crate::origin::LinkKey;
@@ -34,13 +34,42 @@ pub(crate) const COLUMNS: &str = "\
 /// Steps that are written in one statement: they are a few KiB each.
 const AT_ONCE: usize = 100;
 
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Planned,
+    /// It is run when its table's rows are copied.
+    Behind,
+    /// The same, of a plan before the one that is written down.
+    Waits,
+    Made,
+}
+
+impl State {
+    const ALL: [Self; 4] = [Self::Planned, Self::Behind, Self::Waits, Self::Made];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Behind => "behind",
+            Self::Waits => "waits",
+            Self::Made => "made",
+        }
+    }
+
+    /// An earlier version knew two words.
+    fn read(word: &str) -> Self {
+        Self::ALL.into_iter().find(|state| state.word() == word).unwrap_or(Self::Planned)
+    }
+}
+
 /// A statement that makes an object.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) step: u32,
     pub(super) object: String,
     pub(super) gtid: Gtid,
-    pub(super) is_made: bool,
+    pub(super) state: State,
     pub(super) inside: Option<String>,
     pub(super) session: Session,
     pub(super) statement: Vec<u8>,
@@ -66,7 +95,15 @@ impl Planned {
 
     /// Has a step been made? Else the definitions are read anew, and a person may have mended something.
     pub(super) fn has_begun(&self) -> bool {
-        self.steps.iter().any(|step| step.is_made)
+        self.steps.iter().any(|step| step.state == State::Made)
+    }
+
+    /// What is run when rows are copied: of this plan, if a table of it can be there, and of those before.
+    pub(super) fn into_waiting(self) -> impl Iterator<Item = Step> {
+        let has_begun = self.has_begun();
+        self.steps
+            .into_iter()
+            .filter(move |step| step.state == State::Waits || has_begun && step.state == State::Behind)
     }
 }
 
@@ -105,7 +142,7 @@ pub(super) async fn load(
             step: row.parse("step").map_err(&failed)?,
             object: text("object")?,
             gtid: text("gtid")?.parse().map_err(|_| malformed(()))?,
-            is_made: text("state")? == "made",
+            state: State::read(&text("state")?),
             inside: row.optional_text("inside").map_err(&failed)?,
             session: Session {
                 sql_mode: text("sql_mode")?,
@@ -119,7 +156,8 @@ pub(super) async fn load(
     Ok(begin.map(|(of, begin, tables)| Planned { of, begin, tables, steps }))
 }
 
-/// Writes down what is to be made, in one transaction, in place of what was planned before and not begun.
+/// Writes down what is to be made, in one transaction, in place of what was planned before: of that, what waits for rows
+/// stays if it has begun.
 pub(super) async fn write(
     connection: &mut Connection,
     schema: &str,
@@ -129,16 +167,19 @@ pub(super) async fn write(
 ) -> Result<Planned, Error> {
     let failed = Error::target("writing down what is to be made");
     let (table, key) = (sql::table(schema, TABLE), sql::text(&link.text()));
-    let first = next_number(connection, link).await?;
+    let before = load(connection, schema, link).await?;
+    let waiting: Vec<Step> = before.into_iter().flat_map(Planned::into_waiting).collect();
+    let first = next_number(connection, link, &waiting).await?;
+    let behind = waiting.iter().map(|step| step.step).max().unwrap_or(0);
     let mut steps = Vec::with_capacity(statements.len());
-    for (step, (number, making)) in (1u32..).zip((first..).zip(statements)) {
+    for (step, (number, making)) in (behind + 1..).zip((first..).zip(statements)) {
         let gtid = format!("{}:{number}", link_uuid(link)).parse();
         steps.push(Step {
             step,
             object: making.object(),
             gtid: gtid
                 .map_err(|_| failed(wire::Error::Invalid { what: "a GTID number is too large".into() }))?,
-            is_made: false,
+            state: if making.kind == Kind::Indexes { State::Behind } else { State::Planned },
             inside: making.inside,
             session: making.session,
             statement: making.statement,
@@ -148,7 +189,8 @@ pub(super) async fn write(
     let (of, begun) = (sql::text(&planned.of), sql::bytes(format!("{}\n{tables}", planned.begin).as_bytes()));
     let mut all = vec![
         "BEGIN".to_owned(),
-        format!("DELETE FROM {table} WHERE link = {key}"),
+        format!("DELETE FROM {table} WHERE link = {key}{}", but(&waiting)),
+        format!("UPDATE {table} SET state = 'waits' WHERE link = {key}"),
         format!(
             "INSERT INTO {table} VALUES ({key}, 0, {of}, '', 'made', NULL, '', '', '', '', {begun}, NOW(6))"
         ),
@@ -164,14 +206,21 @@ pub(super) async fn write(
     Ok(Planned { steps, ..planned })
 }
 
+/// The condition of not being one of these.
+fn but(steps: &[Step]) -> String {
+    let numbers: Vec<String> = steps.iter().map(|step| step.step.to_string()).collect();
+    if numbers.is_empty() { String::new() } else { format!(" AND step NOT IN ({})", numbers.join(", ")) }
+}
+
 fn values(key: &str, step: &Step) -> String {
     let inside = step.inside.as_deref().map_or("NULL".into(), sql::text);
     let Session { sql_mode, client, collation, time_zone } = &step.session;
     format!(
-        "({key}, {}, {}, '{}', 'planned', {inside}, {}, {}, {}, {}, {}, NULL)",
+        "({key}, {}, {}, '{}', '{}', {inside}, {}, {}, {}, {}, {}, NULL)",
         step.step,
         sql::text(&step.object),
         step.gtid,
+        step.state.word(),
         sql::text(sql_mode),
         sql::text(client),
         sql::text(collation),
@@ -196,13 +245,14 @@ pub(super) async fn note_made(
     connection.execute(note).await.map_err(Error::target("noting what was made")).map(drop)
 }
 
-/// The first number of the link's uuid that the target has not executed, nor any before it: a link that was reset or
-/// deleted counts on.
-async fn next_number(connection: &mut Connection, link: &LinkKey) -> Result<u64, Error> {
+/// The first number of the link's uuid that the target has not executed, nor will by what waits, nor any before it: a link
+/// that was reset or deleted counts on.
+async fn next_number(connection: &mut Connection, link: &LinkKey, waiting: &[Step]) -> Result<u64, Error> {
     let executed = executed(connection).await.map_err(Error::target("asking what it has executed"))?;
     let uuid = link_uuid(link);
     let own = executed.restricted_to(|found| found == uuid);
     let ends = own.sequences().flat_map(|(_, numbers)| numbers.runs().iter().map(|(_, end)| *end));
     // A run's end is not in it.
+    let ends = ends.chain(waiting.iter().map(|step| step.gtid.gno + 1));
     Ok(ends.max().unwrap_or(1))
 }

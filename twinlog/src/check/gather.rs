@@ -95,15 +95,17 @@ pub(crate) fn attach(file: &File, region: &str) -> Result<Option<ConnectOptions>
 fn uses(file: &File, region: &str) -> Uses {
     let has_structure = |link: &&Link| matches!(link.initial, Initial::StructureAndData | Initial::Structure);
     let links = || file.links.values().filter(has_structure);
-    let mut makes_in: Vec<String> = links()
-        .filter(|link| link.to == region)
-        .flat_map(|link| config::objects(file, link).named_databases_there())
+    let there = |link: &Link| config::objects(file, link).named_databases_there();
+    let mut makes_in: Vec<String> = links().filter(|link| link.to == region).flat_map(there).collect();
+    let mut fills: Vec<String> = links()
+        .filter(|link| link.to == region && link.initial == Initial::StructureAndData)
+        .flat_map(there)
         .collect();
     let mut shows: Vec<String> = links()
         .filter(|link| link.from == region)
         .flat_map(|link| config::objects(file, link).named_databases_here())
         .collect();
-    for list in [&mut makes_in, &mut shows] {
+    for list in [&mut makes_in, &mut fills, &mut shows] {
         list.sort();
         list.dedup();
     }
@@ -113,6 +115,7 @@ fn uses(file: &File, region: &str) -> Uses {
         copies: file.links.values().any(|link| link.from == region && copied(link.initial)),
         meta_schema: file.sync.meta_schema.clone(),
         makes_in,
+        fills,
         shows,
         ..Uses::default()
     }

@@ -48,6 +48,8 @@ pub(crate) struct Uses {
     pub(crate) ddl: bool,
     /// Databases in which an initial copy makes tables and views.
     pub(crate) makes_in: Vec<String>,
+    /// Those of them that it fills, too.
+    pub(crate) fills: Vec<String>,
     /// Databases whose views an initial copy reads.
     pub(crate) shows: Vec<String>,
     pub(crate) meta_schema: String,
@@ -105,6 +107,13 @@ pub(crate) async fn writer(connection: &mut Connection, uses: &Uses) -> Result<V
     for database in &uses.makes_in {
         let made = ["CREATE", "REFERENCES", "CREATE VIEW"];
         probes.definitions(connection, "writer_structure", database, &made).await?;
+    }
+    for database in &uses.fills {
+        // Without it indexes of large tables are there before the rows, and the copy takes longer.
+        let statement = format!("ALTER TABLE {} ADD KEY a (a)", sql::table(database, NOWHERE));
+        let refused = try_it(connection, &statement).await?;
+        let probe = Probe { item: "writer_structure", privilege: "ALTER", needed: false };
+        probes.note(&probe, &format!("{}.*", sql::name(database)), refused);
     }
     let meta = format!("{}.*", sql::name(&uses.meta_schema));
     let nowhere = sql::table(&uses.meta_schema, NOWHERE);

@@ -1,0 +1,170 @@
+//! Indexes of large tables are made behind the rows that an initial copy brings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use harness::{Pair, PairOptions, Process, Region, until};
+use mysql_async::prelude::Queryable;
+use tokio::task::JoinSet;
+
+const SOON: Duration = Duration::from_secs(60);
+const APPLIER: Process = Process::Applier("eu-us");
+/// More than a table needs to count as large.
+const ROWS: u64 = 12_000;
+const SLOWLY: &str = "load = { threads = 2, batch_rows = 200, max_rows_per_second = 3000 }";
+
+/// A pair of which eu-us makes and copies `shop.big` and `shop.small`, with what its account is granted in us.
+async fn one_way(ddl: bool, lines: &str, granted: &str) -> Pair {
+    let ddl = ddl.then_some("eu-us");
+    let mut pair = Pair::one_way(PairOptions { ddl, ..PairOptions::default() }).await;
+    pair.configure(|file| file.add_to_link("eu-us", &format!("initial = \"structure+data\"\n{lines}")));
+    pair.eu
+        .run_all(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.who (id INT PRIMARY KEY)",
+            "CREATE TABLE shop.big (id INT PRIMARY KEY, v INT, body VARCHAR(40), who INT, UNIQUE KEY one (v, id), KEY by_v (v), \
+             KEY by_body (body(10) DESC, v) COMMENT 'it''s, large', KEY by_who (who), FOREIGN KEY (who) REFERENCES shop.who (id))",
+            "CREATE TABLE shop.small (id INT PRIMARY KEY, v INT, KEY by_v (v))",
+            "INSERT INTO shop.small VALUES (1, 1), (2, 2)",
+            "SET SESSION cte_max_recursion_depth = 1000000",
+            &format!(
+                "INSERT INTO shop.big (id, v, body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                 WHERE i < {ROWS}) SELECT i, i * 7919 % 1000, CONCAT(i * 31 % 977, ' of them') FROM n"
+            ),
+            "ANALYZE TABLE shop.big, shop.small",
+        ])
+        .await;
+    pair.us.run(&format!("GRANT {granted} ON shop.* TO twinlog_writer@'127.0.0.1'")).await;
+    pair.start_one(Process::Relay("eu"));
+    pair.start_one(APPLIER);
+    pair
+}
+
+async fn definition(region: &Region, table: &str) -> String {
+    let (_, create): (String, String) = region.row(&format!("SHOW CREATE TABLE shop.{table}")).await;
+    create
+}
+
+/// Waits until some of the large table's chunks are there, and gives its definition in the target.
+async fn while_copying(pair: &Pair) -> String {
+    until("some chunks are copied", SOON, async || {
+        let there = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'twinlog' AND table_name = 'load'";
+        if pair.us.row::<u64>(there).await == 0 {
+            return Err("the copy has not begun".into());
+        }
+        let done = "SELECT COUNT(*) FROM twinlog.load WHERE table_name = 'big' AND chunk > 0";
+        let chunks: u64 = pair.us.row(done).await;
+        if chunks > 2 { Ok(()) } else { Err(format!("{chunks} chunks")) }
+    })
+    .await;
+    definition(&pair.us, "big").await
+}
+
+/// Waits until all is copied, and compares rows and definitions.
+async fn ends_in_step(pair: &Pair) {
+    pair.wait_state("eu-us", "running", SOON).await;
+    pair.wait_in_step(SOON).await;
+    for table in ["big", "small", "who"] {
+        assert_eq!(definition(&pair.us, table).await, definition(&pair.eu, table).await);
+    }
+    let steps = "SELECT COUNT(*) FROM twinlog.structure WHERE state <> 'made'";
+    assert_eq!(pair.us.row::<u64>(steps).await, 0);
+}
+
+/// How many statements of the target's binary log make these indexes.
+async fn times_made(region: &Region) -> usize {
+    let mut times = 0;
+    for (log, ..) in region.rows::<(String, u64, String)>("SHOW BINARY LOGS").await {
+        let events = format!("SHOW BINLOG EVENTS IN '{log}'");
+        let events = region.rows::<(String, u64, String, u32, u64, String)>(&events).await;
+        times += events.iter().filter(|event| event.5.contains("ADD KEY `by_v`")).count();
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_of_a_large_table_are_made_behind_its_rows_and_once_whatever_is_killed() {
+    let pair = one_way(false, SLOWLY, "CREATE, REFERENCES, ALTER").await;
+    let there = while_copying(&pair).await;
+    assert!(!there.contains("`by_v`") && !there.contains("`by_body`"), "{there}");
+    assert!(there.contains("UNIQUE KEY `one`") && there.contains("KEY `by_who`"), "{there}");
+    assert!(definition(&pair.us, "small").await.contains("`by_v`"));
+    pair.kill9(APPLIER);
+    // A reader in the target keeps the statement from its table.
+    let mut reader = pair.us.connect().await;
+    reader.query_drop("BEGIN").await.expect("it begins");
+    reader.query_drop("SELECT * FROM shop.big LIMIT 1").await.expect("it reads");
+    pair.start_one(APPLIER);
+    for _ in 0..2 {
+        until("the indexes are in hand", SOON, async || {
+            let status = pair.try_status().await?.link("eu-us")?;
+            let says = status.text("reason").contains("making the indexes of shop.big");
+            if says && status.state() == "copying" { Ok(()) } else { Err(status.json().to_string()) }
+        })
+        .await;
+        pair.kill9(APPLIER);
+        pair.start_one(APPLIER);
+    }
+    reader.query_drop("COMMIT").await.expect("it ends");
+    ends_in_step(&pair).await;
+    assert_eq!(times_made(&pair.us).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_names_a_table_finds_its_indexes_there() {
+    let pair = one_way(true, SLOWLY, "CREATE, DROP, INDEX, REFERENCES, ALTER").await;
+    assert!(!while_copying(&pair).await.contains("`by_v`"));
+    pair.eu
+        .run_all(&[
+            "CREATE TABLE shop.like_big LIKE shop.big",
+            "ALTER TABLE shop.big RENAME KEY by_v TO v_by",
+        ])
+        .await;
+    ends_in_step(&pair).await;
+    assert!(definition(&pair.us, "big").await.contains("`v_by`"));
+    assert_eq!(definition(&pair.us, "like_big").await, definition(&pair.eu, "like_big").await);
+    assert_eq!(times_made(&pair.us).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_may_not_alter_tables_makes_them_whole() {
+    let pair = one_way(false, SLOWLY, "CREATE, REFERENCES").await;
+    assert!(while_copying(&pair).await.contains("`by_v`"));
+    ends_in_step(&pair).await;
+    assert_eq!(times_made(&pair.us).await, 0);
+    assert!(pair.log(APPLIER).contains("ALTER is not granted"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_written_while_an_index_is_made_do_not_interrupt_the_link() {
+    let pair = one_way(
+        false,
+        "load = { threads = 2, batch_rows = 200, max_rows_per_second = 6000 }",
+        "CREATE, REFERENCES, ALTER",
+    )
+    .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for writer in 0..2 {
+        let (mut session, stop) = (pair.eu.connect().await, stop.clone());
+        writers.spawn(async move {
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                let change =
+                    format!("UPDATE shop.big SET v = v + 1 WHERE id % 997 = {}", (n * 2 + writer) % 997);
+                session.query_drop(change).await.expect("an update");
+            }
+        });
+    }
+    let status = pair.wait_state("eu-us", "running", SOON).await;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = writers.join_next().await {
+        ended.expect("a writer does not panic");
+    }
+    assert!(status.count("transactions_applied") > 0, "{}", status.json());
+    ends_in_step(&pair).await;
+    let log = pair.log(APPLIER);
+    assert!(!log.contains("link interrupted"), "{log}");
+}
