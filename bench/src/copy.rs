@@ -36,6 +36,12 @@ pub(crate) struct Options {
     /// Runs of each.
     #[arg(long, default_value_t = 1)]
     runs: usize,
+    /// Further lines of the link, with `;` between them.
+    #[arg(long, default_value = "")]
+    link: String,
+    /// Twinlog alone: to hold settings against each other.
+    #[arg(long)]
+    alone: bool,
     /// The outcome as JSON alone.
     #[arg(long)]
     json: bool,
@@ -71,13 +77,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut seconds = Way::ALL.map(|_| Vec::new());
     for round in 0..options.runs.max(1) {
         for (way, seconds) in Way::ALL.into_iter().zip(&mut seconds) {
+            if options.alone && way != Way::Twinlog {
+                continue;
+            }
             let name = format!("{way:?}-{round}");
             let mut target = stage.start(&name, 2)?;
             stage::make_account(&target).await?;
             let took = match way {
                 Way::Mysqldump => mysqldump(&source, &target)?,
                 Way::Mydumper => tools.copy(&source, &target, &stage.path(&format!("{name}-dump")))?,
-                Way::Twinlog => twinlog(&stage.path(&format!("{name}-sync")), &source, &target).await?,
+                Way::Twinlog => {
+                    twinlog(&stage.path(&format!("{name}-sync")), &source, &target, &options.link).await?
+                }
             };
             ensure!(
                 stage::checksums(&target, "sbtest").await? == expected,
@@ -98,6 +109,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
 /// Prints the ratios, and all of it as a line of JSON.
 fn report(options: &Options, seconds: &[Vec<f64>; 3]) {
+    if options.alone {
+        println!("{}", json!({ "bench": "copy", "rows": options.rows, "twinlog_seconds": seconds[2] }));
+        return;
+    }
     let [dump, mydumper, own] = seconds.each_ref().map(|all| median(all));
     let (ratio, ratio_of_mydumper) = (dump / own, mydumper / own);
     if !options.json {
@@ -217,9 +232,9 @@ impl Tools {
 }
 
 /// From the start of its processes until the copy says that it is done.
-async fn twinlog(folder: &Path, source: &Server, target: &Server) -> Result<f64> {
+async fn twinlog(folder: &Path, source: &Server, target: &Server, link: &str) -> Result<f64> {
     let mut sync = Sync::new(folder, source.port(), Some(target.port()), "now", false)?;
-    sync.add_to_link("detect = \"key\";initial = \"structure+data\"")?;
+    sync.add_to_link(&format!("detect = \"key\";initial = \"structure+data\";{link}"))?;
     let mut conn = stage::root(target).await?;
     let began = Instant::now();
     sync.start_relay()?;
