@@ -241,7 +241,8 @@ impl Found {
             let mut to = target::connect(&config.targets).await?;
             target::prepare(&mut to).await?;
             // Rows that are met are read as they are.
-            let as_they_are = to.execute("SET SESSION character_set_results = NULL, character_set_client = binary").await;
+            let as_they_are =
+                to.execute("SET SESSION character_set_results = NULL, character_set_client = binary").await;
             as_they_are.map_err(Error::target("preparing its session"))?;
             hands.push(Hand::new(from, to, stamp, shared.clone()));
         }
