@@ -3,7 +3,7 @@
 //! It is given work only while more events wait than the writer has taken: then the disk and the processor work at the
 //! same time. When nothing waits the writer flushes by itself, which saves the way to another thread and back.
 //!
-//! **Promise 1**: the tail's end moves here too, after [`SyncPoint::complete`].
+//! **Promise 1**: the tail's end moves here too, once [`SyncPoint::complete_then`] has flushed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
@@ -37,12 +37,12 @@ impl Beside {
         let thread = std::thread::Builder::new().name("relay-log-sync".into()).spawn(move || {
             for point in points {
                 let began = Instant::now();
-                match point.complete() {
-                    Ok(end) => {
-                        progress.flushed(began.elapsed());
-                        tail.grow(end.position);
-                    }
-                    Err(error) => *shared.failed() = Some(error),
+                let completed = point.complete_then(|end| {
+                    tail.grow(end);
+                    progress.flushed(began.elapsed());
+                });
+                if let Err(error) = completed {
+                    *shared.failed() = Some(error);
                 }
                 shared.is_busy.store(false, Ordering::Release);
             }

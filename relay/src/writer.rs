@@ -97,9 +97,10 @@ impl Thread {
     fn flush(&mut self) -> Result<(), storage::Error> {
         if let Some(point) = self.prepare()? {
             let began = Instant::now();
-            let end = point.complete()?;
-            self.progress.flushed(began.elapsed());
-            self.tail.grow(end.position);
+            point.complete_then(|end| {
+                self.tail.grow(end);
+                self.progress.flushed(began.elapsed());
+            })?;
         }
         Ok(())
     }

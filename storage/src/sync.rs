@@ -3,9 +3,9 @@
 //! ```text
 //! writer's thread   append … prepare_sync() append append … prepare_sync() append …
 //!                              └▶ SyncPoint                   └▶ SyncPoint
-//! another thread                  complete(): fdatasync, mark, readers see it
+//! another thread                  complete(): fdatasync, readers see it, mark
 //! ```
-//! **Promise 1**: the durable end moves in [`SyncPoint::complete`], after the flush, and never back: points are
+//! **Promise 1**: the durable end moves in [`SyncPoint::complete_then`], after the flush, and never back: points are
 //! completed one at a time, and one that a later one has overtaken does nothing.
 
 use std::fs::File;
@@ -79,17 +79,29 @@ impl SyncPoint {
     /// After [`Error::SyncFailed`] nothing is known about what is on the disk: the log takes nothing more, and
     /// the process must end.
     pub fn complete(self) -> Result<DurableEnd, Error> {
+        self.complete_then(|_| {})
+    }
+
+    /// The same; `tell` is called with the durable end as soon as it has moved, before what can wait: who serves the log
+    /// need not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SyncPoint::complete`]; `tell` is not called then.
+    pub fn complete_then(self, tell: impl FnOnce(LogPosition)) -> Result<DurableEnd, Error> {
         let mark = self.flusher.mark();
         self.flusher.check()?;
-        if self.log.durable_end().position < self.position {
+        let moves = self.log.durable_end().position < self.position;
+        if moves {
             let flushed = self.file.sync_data();
             let flushed = flushed.map_err(|source| Error::SyncFailed { path: self.path.clone(), source });
             self.flusher.checked(flushed)?;
-            // A mark that is behind is still true.
-            if let Err(e) = mark.set(self.position) {
-                tracing::warn!(error = %e, "can't remember how far the relay log is durable");
-            }
             self.publish();
+        }
+        tell(self.log.durable_end().position);
+        // A mark that is behind is still true.
+        if moves && let Err(e) = mark.set(self.position) {
+            tracing::warn!(error = %e, "can't remember how far the relay log is durable");
         }
         self.log.shared.index.put_places(self.position.segment, &self.places);
         Ok(self.log.durable_end())

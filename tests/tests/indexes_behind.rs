@@ -19,7 +19,15 @@ async fn one_way(ddl: bool, lines: &str, granted: &str) -> Pair {
     let ddl = ddl.then_some("eu-us");
     let mut pair = Pair::one_way(PairOptions { ddl, ..PairOptions::default() }).await;
     pair.configure(|file| file.add_to_link("eu-us", &format!("initial = \"structure+data\"\n{lines}")));
-    pair.eu
+    fill(&pair.eu).await;
+    pair.us.run(&format!("GRANT {granted} ON shop.* TO twinlog_writer@'127.0.0.1'")).await;
+    pair.start_one(Process::Relay("eu"));
+    pair.start_one(APPLIER);
+    pair
+}
+
+async fn fill(region: &Region) {
+    region
         .run_all(&[
             "CREATE DATABASE shop",
             "CREATE TABLE shop.who (id INT PRIMARY KEY)",
@@ -35,10 +43,6 @@ async fn one_way(ddl: bool, lines: &str, granted: &str) -> Pair {
             "ANALYZE TABLE shop.big, shop.small",
         ])
         .await;
-    pair.us.run(&format!("GRANT {granted} ON shop.* TO twinlog_writer@'127.0.0.1'")).await;
-    pair.start_one(Process::Relay("eu"));
-    pair.start_one(APPLIER);
-    pair
 }
 
 async fn definition(region: &Region, table: &str) -> String {
@@ -70,6 +74,42 @@ async fn ends_in_step(pair: &Pair) {
     }
     let steps = "SELECT COUNT(*) FROM twinlog.structure WHERE state <> 'made'";
     assert_eq!(pair.us.row::<u64>(steps).await, 0);
+}
+
+/// Who write the large table until they are told to stop.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    running: JoinSet<()>,
+}
+
+impl Writers {
+    /// One in each of these.
+    async fn begin(regions: &[&Region]) -> Self {
+        let (stop, mut running) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        for (writer, region) in regions.iter().enumerate() {
+            let (mut session, stop) = (region.connect().await, stop.clone());
+            running.spawn(async move {
+                let mut n = writer;
+                while !stop.load(Ordering::Relaxed) {
+                    n = (n + 2) % 997;
+                    let change = format!("UPDATE shop.big SET v = v + 1 WHERE id % 997 = {n}");
+                    match session.query_drop(change).await {
+                        // The victim of a deadlock with a link, as applications are.
+                        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1205 | 1213) => {}
+                        other => other.expect("an update"),
+                    }
+                }
+            });
+        }
+        Self { stop, running }
+    }
+
+    async fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.running.join_next().await {
+            ended.expect("a writer does not panic");
+        }
+    }
 }
 
 /// How many statements of the target's binary log make these indexes.
@@ -144,27 +184,35 @@ async fn rows_that_are_written_while_an_index_is_made_do_not_interrupt_the_link(
         "CREATE, REFERENCES, ALTER",
     )
     .await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut writers = JoinSet::new();
-    for writer in 0..2 {
-        let (mut session, stop) = (pair.eu.connect().await, stop.clone());
-        writers.spawn(async move {
-            let mut n = 0;
-            while !stop.load(Ordering::Relaxed) {
-                n += 1;
-                let change =
-                    format!("UPDATE shop.big SET v = v + 1 WHERE id % 997 = {}", (n * 2 + writer) % 997);
-                session.query_drop(change).await.expect("an update");
-            }
-        });
-    }
+    let writers = Writers::begin(&[&pair.eu, &pair.eu]).await;
     let status = pair.wait_state("eu-us", "running", SOON).await;
-    stop.store(true, Ordering::Relaxed);
-    while let Some(ended) = writers.join_next().await {
-        ended.expect("a writer does not panic");
-    }
+    writers.end().await;
     assert!(status.count("transactions_applied") > 0, "{}", status.json());
     ends_in_step(&pair).await;
     let log = pair.log(APPLIER);
     assert!(!log.contains("link interrupted"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_pair_both_regions_write_the_table_before_its_indexes_are_there() {
+    let mut pair = Pair::new(PairOptions::default()).await;
+    pair.configure(|file| {
+        file.add_to_link("eu-us", "initial = \"structure+data\"\non_conflict = \"overwrite\"");
+        file.add_to_link("eu-us", "load = { threads = 2, batch_rows = 200, max_rows_per_second = 6000 }");
+        file.add_to_link("us-eu", "initial = \"none\"\non_conflict = \"ignore\"");
+    });
+    fill(&pair.eu).await;
+    pair.us.run("GRANT CREATE, REFERENCES, ALTER ON shop.* TO twinlog_writer@'127.0.0.1'").await;
+    Process::ALL.into_iter().for_each(|process| pair.start_one(process));
+    let there = while_copying(&pair).await;
+    assert!(!there.contains("`by_v`"), "{there}");
+    let writers = Writers::begin(&[&pair.eu, &pair.us]).await;
+    until("the indexes are there", SOON, async || {
+        let there = definition(&pair.us, "big").await;
+        if there.contains("`by_v`") { Ok(()) } else { Err(there) }
+    })
+    .await;
+    writers.end().await;
+    ends_in_step(&pair).await;
+    assert_eq!(times_made(&pair.us).await, 1);
 }

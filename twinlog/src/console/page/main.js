@@ -20,6 +20,8 @@ let lost = false;
 /** The console's process does not know this browser: the token is asked for. */
 let locked = false;
 let due = false;
+/** The address of what is drawn. */
+let drawn = location.hash;
 
 /** Draws once before the next frame, however often it is asked. */
 function redraw() {
@@ -37,6 +39,11 @@ function draw() {
   place.dataset.page = page;
   show(place, ...[draws[page](name, width)].flat(Infinity));
   foot();
+  if (drawn === location.hash) return;
+  // Another page, whoever drew it first: one who goes on by keyboard goes on at its begin.
+  drawn = location.hash;
+  scrollTo(0, 0);
+  place.focus({ preventScroll: true });
 }
 
 const draws = {
@@ -131,8 +138,6 @@ function signedIn() {
 
 addEventListener('hashchange', () => {
   draw();
-  scrollTo(0, 0);
-  place.focus({ preventScroll: true });
   if (['conflicts', 'link'].includes(route()[0])) refreshConflicts();
 });
 document.addEventListener('conflicts', refreshConflicts);
