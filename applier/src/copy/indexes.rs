@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use wire::Connection;
 
 use super::run::Places;
-use super::weave::Told;
 use crate::life::gate::Gate;
 use crate::names::Name;
 use crate::origin::LinkKey;
@@ -31,6 +30,8 @@ pub(crate) struct Waiting {
     /// By their names in the target, with those in the source.
     tables: HashMap<Name, Name>,
     wanted: mpsc::UnboundedSender<Wanted>,
+    /// Unbounded, as the other way is: who waits here for one table can't take what is told of another.
+    made: mpsc::UnboundedReceiver<Name>,
 }
 
 impl Waiting {
@@ -42,6 +43,14 @@ impl Waiting {
     pub(super) fn copied(&self, table: &Name) {
         if self.tables.contains_key(table) {
             self.want(table.clone(), None);
+        }
+    }
+
+    /// The next table whose indexes are made; never, when nobody makes any. Cancellation safe.
+    pub(super) async fn next_made(&mut self) -> Name {
+        match self.made.recv().await {
+            Some(table) => table,
+            None => std::future::pending().await,
         }
     }
 
@@ -81,7 +90,7 @@ pub(super) struct Indexer {
     link: LinkKey,
     waiting: Vec<Behind>,
     wanted: mpsc::UnboundedReceiver<Wanted>,
-    tell: mpsc::Sender<Told>,
+    tell: mpsc::UnboundedSender<Name>,
     gate: Gate,
     progress: Progress,
 }
@@ -91,11 +100,11 @@ pub(super) async fn open(
     places: &Places<'_>,
     waiting: Vec<Behind>,
     name_here: impl Fn(&Name) -> Option<Name>,
-    tell: mpsc::Sender<Told>,
 ) -> Result<(Waiting, Indexer), Error> {
     let mut connection = target::connect(&places.config.targets).await?;
     target::prepare(&mut connection).await?;
     let (send, receive) = mpsc::unbounded_channel();
+    let (tell, made) = mpsc::unbounded_channel();
     let name = |behind: &Behind| {
         let here = name_here(&behind.table).unwrap_or_else(|| behind.table.clone());
         (behind.table.clone(), here)
@@ -111,7 +120,7 @@ pub(super) async fn open(
         gate: places.gate.clone(),
         progress: places.progress.clone(),
     };
-    Ok((Waiting { tables, wanted: send }, indexer))
+    Ok((Waiting { tables, wanted: send, made }, indexer))
 }
 
 /// Makes all that wait where nothing is copied any more.
@@ -145,12 +154,10 @@ impl Indexer {
                 () = stop.cancelled() => return Ok(()),
                 made = Box::pin(self.make(&table)) => made?,
             }
-            // First the answer: who asks for it hears nothing else meanwhile.
+            // The planner has ended otherwise; it tells why.
+            _ = self.tell.send(table);
             if let Some(made) = made {
                 _ = made.send(());
-            }
-            if self.tell.send(Told::Indexed { table }).await.is_err() {
-                return Ok(());
             }
         }
     }

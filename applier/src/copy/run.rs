@@ -204,7 +204,7 @@ impl Found {
             let found = tables.iter().find(|(table, _)| table.is_there(there));
             found.map(|(table, _)| (table.database.clone(), table.table.clone()))
         };
-        let (indexes, indexer) = indexes::open(places, waiting, name_here, tell.clone()).await?;
+        let (indexes, indexer) = indexes::open(places, waiting, name_here).await?;
         let copies = Copies { tables: copied, gone, is_reopened, indexes };
         let weaver =
             Weaver::new(copies, places.applied.clone(), told, load.clone(), progress.clone(), complete);

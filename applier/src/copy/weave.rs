@@ -198,10 +198,10 @@ impl Weaver {
 
     /// What is told next. Cancellation safe.
     pub(crate) async fn listen(&mut self) -> Told {
-        match self.told.recv().await {
-            Some(told) => told,
-            // Those who copy have ended; they tell why.
-            None => std::future::pending().await,
+        tokio::select! {
+            table = self.indexes.next_made() => Told::Indexed { table },
+            // When those who copy have ended, indexes may still be made.
+            Some(told) = self.told.recv() => told,
         }
     }
 

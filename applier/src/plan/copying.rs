@@ -74,8 +74,12 @@ impl Planner {
     }
 
     /// Gives chunks their places, as far as the stream has passed what they have seen. What was passed over before is
-    /// written down first: after a restart the stream goes on behind every chunk that is copied.
+    /// written down first: after a restart the stream goes on behind every chunk that is copied. Behind a statement that is
+    /// not run yet none gets one: the statement waits for all that have theirs.
     pub(super) async fn place_chunks(&mut self) -> Result<(), Error> {
+        if self.ddl_done.is_some() {
+            return Ok(());
+        }
         let (Some(copy), Some(format)) = (&mut self.copy, &self.format) else { return Ok(()) };
         let ready = copy.ready();
         if ready.is_empty() {

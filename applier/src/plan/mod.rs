@@ -202,6 +202,7 @@ impl Planner {
         self.catalog.forget();
         match self.anew_behind_ddl.take() {
             Some(table) if is_done => Err(Error::SourceMoved { table }),
+            _ if is_done => self.place_chunks().await,
             // The target's side has ended; it tells why.
             _ => Ok(()),
         }
