@@ -95,13 +95,14 @@ impl Outgoing {
             return Ok(());
         }
         let begin = event.source_end.saturating_sub(event.event.size().into());
-        if begin > self.state.position && self.state.has_format {
-            self.state.position = begin;
+        if self.advance(begin) {
             self.heartbeat().await?;
         }
         self.send(&event.event).await?;
         self.state.position = event.source_end;
-        if let Ok(Rotate { position, file }) = Rotate::parse(&event.event) {
+        if event.event.kind() == EventKind::Rotate
+            && let Ok(Rotate { position, file }) = Rotate::parse(&event.event)
+        {
             // The client goes on there at once, and refuses heartbeats from where it was.
             (self.state.file, self.state.position) = (file, position);
         }
@@ -116,11 +117,16 @@ impl Outgoing {
     /// The client has this place behind it: the next heartbeat tells. Is that news to it?
     pub(crate) fn reached(&mut self, (file, position): (&str, u64)) -> bool {
         // Behind a rotation the log stands at the end of the old file until it has something of the new one.
-        let is_news = self.state.has_format && *file == *self.state.file && position > self.state.position;
-        if is_news {
+        *file == *self.state.file && self.advance(position)
+    }
+
+    /// Goes on to this position of the file; `false` where the client is there already, or has no format yet.
+    fn advance(&mut self, position: u64) -> bool {
+        let advances = self.state.has_format && position > self.state.position;
+        if advances {
             self.state.position = position;
         }
-        is_news
+        advances
     }
 
     /// A sign of life, with the place reached.

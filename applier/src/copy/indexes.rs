@@ -95,21 +95,24 @@ pub(super) struct Indexer {
     progress: Progress,
 }
 
-/// The two ends. `name_here`: of a table of the target, that in the source.
+/// The two ends; nobody makes any where none wait. `name_here`: of a table of the target, that in the source.
 pub(super) async fn open(
     places: &Places<'_>,
     waiting: Vec<Behind>,
     name_here: impl Fn(&Name) -> Option<Name>,
-) -> Result<(Waiting, Indexer), Error> {
-    let mut connection = target::connect(&places.config.targets).await?;
-    target::prepare(&mut connection).await?;
+) -> Result<(Waiting, Option<Indexer>), Error> {
     let (send, receive) = mpsc::unbounded_channel();
     let (tell, made) = mpsc::unbounded_channel();
     let name = |behind: &Behind| {
         let here = name_here(&behind.table).unwrap_or_else(|| behind.table.clone());
         (behind.table.clone(), here)
     };
-    let tables = waiting.iter().map(name).collect();
+    let ours = Waiting { tables: waiting.iter().map(name).collect(), wanted: send, made };
+    if waiting.is_empty() {
+        return Ok((ours, None));
+    }
+    let mut connection = target::connect(&places.config.targets).await?;
+    target::prepare(&mut connection).await?;
     let indexer = Indexer {
         connection,
         schema: places.schema.into(),
@@ -120,7 +123,7 @@ pub(super) async fn open(
         gate: places.gate.clone(),
         progress: places.progress.clone(),
     };
-    Ok((Waiting { tables, wanted: send, made }, indexer))
+    Ok((ours, Some(indexer)))
 }
 
 /// Makes all that wait where nothing is copied any more.

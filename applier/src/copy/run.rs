@@ -81,7 +81,7 @@ pub(crate) struct Copy {
     source: Connection,
     tables: Vec<(Arc<SourceTable>, TableState)>,
     hands: Vec<Hand>,
-    indexer: Indexer,
+    indexer: Option<Indexer>,
     wanted: mpsc::Sender<walk::Wanted>,
     limits: super::config::Load,
     settling: Option<Settling>,
@@ -395,7 +395,9 @@ impl Copy {
         for hand in hands {
             tasks.spawn(hand.run(stop.clone()));
         }
-        tasks.spawn(indexer.run(stop.clone()));
+        if let Some(indexer) = indexer {
+            tasks.spawn(indexer.run(stop.clone()));
+        }
         while let Some(ended) = tasks.join_next().await {
             // An error ends the others too: they are dropped with the set.
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;

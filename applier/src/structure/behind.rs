@@ -107,6 +107,10 @@ pub(crate) async fn waiting(
     schema: &str,
     link: &LinkKey,
 ) -> Result<Vec<Behind>, Error> {
+    // Asked at the begin of every round: the statements of a large structure are not read for it.
+    if !steps::any_waits(connection, schema, link).await? {
+        return Ok(Vec::new());
+    }
     let planned = steps::load(connection, schema, link).await?;
     let steps = planned.into_iter().flat_map(Planned::into_waiting);
     Ok(steps.filter_map(|step| Some(Behind { table: table_of(&step)?, step })).collect())

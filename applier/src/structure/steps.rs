@@ -156,6 +156,23 @@ pub(super) async fn load(
     Ok(begin.map(|(of, begin, tables)| Planned { of, begin, tables, steps }))
 }
 
+/// Does any step wait for rows?
+pub(super) async fn any_waits(
+    connection: &mut Connection,
+    schema: &str,
+    link: &LinkKey,
+) -> Result<bool, Error> {
+    let query = format!(
+        "SELECT 1 FROM {} WHERE link = {} AND state IN ('{}', '{}') LIMIT 1",
+        sql::table(schema, TABLE),
+        sql::text(&link.text()),
+        State::Behind.word(),
+        State::Waits.word()
+    );
+    let rows = connection.query_rows(query).await.map_err(Error::target("reading what is to be made"))?;
+    Ok(!rows.rows.is_empty())
+}
+
 /// Writes down what is to be made, in one transaction, in place of what was planned before: of that, what waits for rows
 /// stays if it has begun.
 pub(super) async fn write(
@@ -190,7 +207,7 @@ pub(super) async fn write(
     let mut all = vec![
         "BEGIN".to_owned(),
         format!("DELETE FROM {table} WHERE link = {key}{}", but(&waiting)),
-        format!("UPDATE {table} SET state = 'waits' WHERE link = {key}"),
+        format!("UPDATE {table} SET state = '{}' WHERE link = {key}", State::Waits.word()),
         format!(
             "INSERT INTO {table} VALUES ({key}, 0, {of}, '', 'made', NULL, '', '', '', '', {begun}, NOW(6))"
         ),
