@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wire::Connection;
 
 use super::careful::wanted_keys;
+use super::chunks::{Registered, Told};
 use super::in_flight::InFlight;
 use super::load::Load;
 use super::ranges::ChunkId;
@@ -15,7 +16,6 @@ use super::run::{Answer, Placed, sort_key};
 use super::stamp::Stamp;
 use super::two_way::TwoWay;
 use super::walk::{Keys, Wanted};
-use super::weave::{Registered, Told};
 use crate::Error;
 use crate::collations::Collations;
 use crate::config::Conflicts;

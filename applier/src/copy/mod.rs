@@ -25,6 +25,7 @@
 //! | `ranges.rs` | which part of a table is copied; pure |
 //! | `touched.rs` | what the stream said of a chunk's keys between its marks |
 //! | `weave.rs`, `statements.rs` | a transaction of the stream, and a statement, held against what is copied |
+//! | `chunks.rs` | chunks from their read to their place and on, and the end of the copy |
 //! | `in_flight.rs` | chunks on their way into the target |
 //! | `indexes.rs` | indexes that are made when the rows of their table are there |
 //! | `walk.rs`, `throttle.rs` | the ranges, no faster than the servers bear |
@@ -36,6 +37,7 @@
 //! | `load.rs` | the table `load`: how far the copy is |
 
 mod careful;
+mod chunks;
 mod config;
 mod decide;
 mod doubt;
@@ -64,6 +66,7 @@ mod write;
 #[cfg(test)]
 mod model_tests;
 
+pub(crate) use chunks::Told;
 pub use config::{Existing, Initial, Load};
 pub(crate) use decide::passes_over;
 pub(crate) use doubt::{Doubts, Known, Named};
@@ -73,4 +76,4 @@ pub(crate) use ranges::ChunkId;
 pub(crate) use run::{Copy, Found, Place, Placed, Places, find, sort_key};
 pub(crate) use table::{SourceTable, names, names_now};
 pub(crate) use two_way::{TwoWay, WayBack, doubt_number};
-pub(crate) use weave::{Told, Weaver};
+pub(crate) use weave::Weaver;

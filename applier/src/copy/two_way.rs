@@ -7,11 +7,11 @@ use binlog::GtidSet;
 use tokio::sync::{mpsc, watch};
 use wire::{ConnectOptions, Connection};
 
+use super::chunks::Told;
 use super::doubt::{Doubts, Named};
 use super::load::{KeyRange, Load};
 use super::run::Places;
 use super::walk::{Keys, Wanted};
-use super::weave::Told;
 use crate::collations::{Collations, Folding};
 use crate::config::Config;
 use crate::conflict::key::TableKeys;
