@@ -170,8 +170,7 @@ pub(crate) async fn find(connection: &mut Connection, places: &Places<'_>) -> Re
     let is_copied = |behind: &Behind| tables.iter().any(|(table, _)| table.is_there(&behind.table));
     let (waiting, left): (Vec<Behind>, Vec<Behind>) = waiting.into_iter().partition(is_copied);
     indexes::make_all(connection, schema, link, &left).await?;
-    let is_done = |state: &TableState| state.done;
-    let all_done = gone.is_empty() && waiting.is_empty() && tables.iter().all(|(_, state)| is_done(state));
+    let all_done = gone.is_empty() && waiting.is_empty() && tables.iter().all(|(_, state)| state.done);
     if all_done && begun.is_none() {
         notes.extend(load.end());
     }

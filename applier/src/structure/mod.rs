@@ -146,9 +146,7 @@ pub(crate) async fn make(
     let needed = behind::needed(&definitions);
     let mut statements = plan::plan(definitions, &wanted)?;
     existing::settle(connection, config, task.stay, &mut statements).await?;
-    if config.load.initial.has_data() {
-        behind::split(connection, &large, &needed, &mut statements).await?;
-    }
+    behind::split(connection, &large, &needed, &mut statements).await?;
     pause.pass().await?;
     let planned = Planned { of: task.of.clone(), begin, tables, steps: Vec::new() };
     let planned = steps::write(connection, &meta.schema, link, planned, statements).await?;
@@ -162,7 +160,7 @@ struct Read {
     definitions: Vec<read::Definition>,
     /// The source's transactions up to it.
     begin: GtidSet,
-    /// Tables with many rows.
+    /// Tables with many rows, where rows are copied.
     large: HashSet<Name>,
 }
 
@@ -173,7 +171,11 @@ async fn definitions(config: &Config, filter: &Filter, source: &mut Source) -> R
         let begin = source.executed().await?;
         let after = read::all(&mut reader, filter, config.load.programs).await?;
         if read::are_alike(&before, &after) {
-            let large = behind::large(&mut reader).await?;
+            // Where no rows are copied, none are waited for.
+            let large = match config.load.initial.has_data() {
+                true => behind::large(&mut reader).await?,
+                false => HashSet::new(),
+            };
             return Ok(Read { definitions: after, begin, large });
         }
         before = after;
