@@ -15,20 +15,20 @@ use crate::catalog::TargetTable;
 use crate::checkpoint::Checkpoint;
 use crate::collations::Collations;
 use crate::config::Conflicts;
-use crate::conflict::owned;
 use crate::conflict::pair::Pair;
 use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
 use crate::conflict::weights::Weights;
 use crate::copy::{ChunkId, Doubts, InFlight};
 use crate::group::Group;
-use crate::lanes::Lanes;
+use crate::lanes::{Lane, Lanes};
 use crate::mark::Mark;
 use crate::names::Name;
 use crate::origin::{LinkKey, Owners};
 use crate::plan::Work;
 use crate::position::SourcePosition;
 use crate::progress::Progress;
+use crate::versions::Versions;
 use crate::{Error, target};
 
 /// How often a group is tried while other sessions hold its locks, before the link starts over.
@@ -39,8 +39,10 @@ const MAX_EVENT_BYTES: usize = 16 << 20;
 /// Holds the link's session in the target.
 pub(crate) struct Applier {
     pub(crate) connection: Connection,
+    /// What is prepared there to ask whether tables are as they were.
+    pub(crate) versions: Versions,
     /// Sessions of their own for groups side by side; none where there is one worker.
-    pub(crate) lanes: Vec<Connection>,
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) owner: Owner,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) schema: String,
@@ -83,7 +85,7 @@ pub(crate) struct Tools {
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
     pub(crate) open: Vec<Gtid>,
-    pub(crate) lanes: Vec<Connection>,
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) doubts: Option<Doubts>,
     pub(crate) pair: Option<Pair>,
@@ -121,6 +123,7 @@ impl Applier {
         };
         let applier = Self {
             connection,
+            versions: Versions::default(),
             lanes: tools.lanes,
             owner,
             checkpoint,
@@ -274,22 +277,12 @@ impl Applier {
     }
 
     /// What goes around a group's rows.
-    pub(crate) fn around(
-        &self,
-        group: &Group,
-        fence: String,
-        tables: &[Arc<TargetTable>],
-    ) -> Result<Around, Error> {
+    pub(crate) fn around(&self, group: &Group, fence: String) -> Result<Around, Error> {
         let below = self.cascade_questions(group)?;
-        Ok(Around { fence, below, questions: self.questions(tables) })
-    }
-
-    /// What is asked under a group's locks: the definition of each of its tables, and where conflicts are looked for
-    /// by rows, what the target has executed.
-    pub(crate) fn questions(&self, tables: &[Arc<TargetTable>]) -> Vec<String> {
-        let definition = |table: &Arc<TargetTable>| attempt::definition_question(table);
-        let executed = self.watches(tables).then(|| owned::QUESTION.to_owned());
-        tables.iter().map(definition).chain(executed).collect()
+        let tables = group.tables();
+        // Where conflicts are looked for by rows.
+        let asks_executed = self.watches(&tables);
+        Ok(Around { fence, below, tables, asks_executed })
     }
 
     /// What a transaction of the target begins with.

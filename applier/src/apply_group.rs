@@ -1,15 +1,13 @@
 //! A group, applied: whole, in halves around what is refused, or around members that collide.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use binlog::Gtid;
-use wire::{Answer, ServerError};
+use wire::ServerError;
 
 use crate::Error;
 use crate::apply::{ATTEMPTS, Applier, Failure};
-use crate::attempt;
-use crate::catalog::TargetTable;
+use crate::attempt::Told;
 use crate::conflict::parts::parts;
 use crate::group::{Group, Member};
 
@@ -126,32 +124,27 @@ impl Applier {
 
     /// One attempt: all of the group and its checkpoint are committed, or nothing.
     async fn attempt(&mut self, group: &Group) -> Result<(), Failure> {
-        let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
+        let (covers, mark) = (group.covers(), group.mark());
         let fence = self.fence(&covers, &mark);
-        let around = self.around(group, fence, &tables).map_err(Failure::Fatal)?;
-        let answers = self.owner.apply(&mut self.connection, group, &around).await?;
-        if let Err(failure) = self.judge(group, &tables, &answers).await {
+        let around = self.around(group, fence).map_err(Failure::Fatal)?;
+        let told = self.owner.apply(&mut self.connection, &mut self.versions, group, &around).await?;
+        if let Err(failure) = self.judge(group, told).await {
             self.rollback().await.map_err(Failure::Fatal)?;
             return Err(failure);
         }
         let took = self.owner.commit(&mut self.connection).await?;
         self.progress.commit_took(took);
-        let told = self.connection.take_own_gtids();
-        self.group_committed(group, &covers, &mark, told).map_err(Failure::Fatal)
+        let gtids = self.connection.take_own_gtids();
+        self.group_committed(group, &covers, &mark, gtids).map_err(Failure::Fatal)
     }
 
-    /// May a group that has run be committed? Asked of what the target answered under its locks; it is not rolled back
+    /// May a group that has run be committed? Asked of what the target said under its locks; it is not rolled back
     /// here.
-    pub(crate) async fn judge(
-        &mut self,
-        group: &Group,
-        tables: &[Arc<TargetTable>],
-        answers: &[Answer],
-    ) -> Result<(), Failure> {
-        if let Some(table) = attempt::altered(tables, answers) {
-            return Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }));
+    pub(crate) async fn judge(&mut self, group: &Group, told: Told) -> Result<(), Failure> {
+        if let Some(table) = told.altered {
+            return Err(Failure::Fatal(Error::DefinitionChanged { table }));
         }
-        match attempt::executed(tables.len(), answers).map_err(Failure::Fatal)? {
+        match told.executed {
             Some(executed) => self.check_window(group, &executed).await,
             None => Ok(()),
         }

@@ -17,6 +17,7 @@ use crate::collations::Collations;
 use crate::conflict::owned;
 use crate::group::Group;
 use crate::origin::LinkKey;
+use crate::versions::Versions;
 use crate::{Error, sql, zone};
 
 /// The target does not know a time zone by this name: it may have no tables of them.
@@ -40,30 +41,75 @@ pub(crate) struct Around {
     /// What is asked before the rows: whether foreign keys would take rows of the target alone along, each with the
     /// member of the group that would.
     pub(crate) below: Vec<(usize, String)>,
-    /// What is asked behind the rows, under the locks of the transaction.
-    pub(crate) questions: Vec<String>,
+    /// The tables that it changes: are they what it was checked against? Asked behind the rows, under their locks.
+    pub(crate) tables: Vec<Arc<TargetTable>>,
+    /// Is what the target has executed asked there too?
+    pub(crate) asks_executed: bool,
+}
+
+/// What the target said under a group's locks.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The first table that is not what the group was checked against, for people.
+    pub(crate) altered: Option<String>,
+    /// What it had executed, where that was asked.
+    pub(crate) executed: Option<GtidSet>,
 }
 
 impl Owner {
-    /// Runs a group's transaction up to its commit; gives the answers to the questions.
+    /// Runs a group's transaction up to its commit. `versions` is of this session.
     pub(crate) async fn apply(
+        &self,
+        connection: &mut Connection,
+        versions: &mut Versions,
+        group: &Group,
+        around: &Around,
+    ) -> Result<Told, Failure> {
+        let ran = self.try_apply(connection, versions, group, around).await;
+        if matches!(ran, Err(Failure::Refused(_))) {
+            versions.forget();
+        }
+        ran
+    }
+
+    async fn try_apply(
+        &self,
+        connection: &mut Connection,
+        versions: &mut Versions,
+        group: &Group,
+        around: &Around,
+    ) -> Result<Told, Failure> {
+        let asked = versions.choose(connection, &around.tables).await.map_err(Failure::Fatal)?;
+        let mut questions = asked.statements();
+        questions.extend(around.asks_executed.then(|| owned::QUESTION.to_owned()));
+        let answers = self.run_in_zone(connection, group, around, &questions).await?;
+        let altered = versions.altered(self, connection, &asked, &answers).await?;
+        let told = Told {
+            altered: altered.map(TargetTable::display_name),
+            executed: executed(around, &answers).map_err(Failure::Fatal)?,
+        };
+        self.mend(connection, group).await?;
+        Ok(told)
+    }
+
+    /// Gives the answers to the questions.
+    async fn run_in_zone(
         &self,
         connection: &mut Connection,
         group: &Group,
         around: &Around,
+        questions: &[String],
     ) -> Result<Vec<Answer>, Failure> {
         let zone = group.zone().map(|zone| zone::set(zone));
-        let mut ran = self.run(connection, group, around, zone.as_deref()).await;
+        let mut ran = self.run(connection, group, around, questions, zone.as_deref()).await;
         if zone.is_some() && ran.is_err() {
             // Its connection may be gone: then the first error is the one to tell.
             _ = connection.execute(zone::UTC).await;
             if matches!(&ran, Err(Failure::Refused(source)) if source.code == UNKNOWN_ZONE) {
-                ran = self.run(connection, group, around, None).await;
+                ran = self.run(connection, group, around, questions, None).await;
             }
         }
-        let answers = ran?;
-        self.mend(connection, group).await?;
-        Ok(answers)
+        ran
     }
 
     /// One try, with the rows written under a time zone.
@@ -72,9 +118,10 @@ impl Owner {
         connection: &mut Connection,
         group: &Group,
         around: &Around,
+        questions: &[String],
         zone: Option<&str>,
     ) -> Result<Vec<Answer>, Failure> {
-        let questions: Vec<&[u8]> = around.questions.iter().map(String::as_bytes).collect();
+        let asked = questions.iter().map(String::as_bytes);
         let mut chunks = group.statements(self.max_event_bytes).peekable();
         let first = chunks.next().transpose().map_err(Failure::Fatal)?.unwrap_or_default();
         let mut statements: Vec<&[u8]> = vec![b"BEGIN", around.fence.as_bytes()];
@@ -83,7 +130,7 @@ impl Owner {
         statements.push(&first);
         let in_one = chunks.peek().is_none();
         let back = zone.map(|_| zone::UTC.as_bytes());
-        let behind: Vec<&[u8]> = back.into_iter().chain(questions).collect();
+        let behind: Vec<&[u8]> = back.into_iter().chain(asked).collect();
         if in_one {
             statements.extend(&behind);
         }
@@ -94,7 +141,7 @@ impl Owner {
             return Err(Failure::Collides(take));
         }
         if in_one {
-            return Ok(answers.split_off(answers.len() - around.questions.len()));
+            return Ok(answers.split_off(answers.len() - questions.len()));
         }
         drop(first);
         for chunk in chunks {
@@ -105,7 +152,7 @@ impl Owner {
         }
         let ran = connection.ask_group(&behind).await;
         let mut answers = self.settle(connection, ran, false).await?;
-        Ok(answers.split_off(answers.len() - around.questions.len()))
+        Ok(answers.split_off(answers.len() - questions.len()))
     }
 
     /// Commits it. Only COMMIT's own OK says that it is.
@@ -185,16 +232,19 @@ pub(crate) fn definition_question(table: &TargetTable) -> String {
 
 /// The first table whose definition, asked for under the group's own metadata locks, is not what the group was checked
 /// against: values would have gone into the wrong columns.
-pub(crate) fn altered<'t>(tables: &'t [Arc<TargetTable>], answers: &[Answer]) -> Option<&'t TargetTable> {
+pub(crate) fn altered<'t>(
+    tables: impl IntoIterator<Item = &'t Arc<TargetTable>>,
+    answers: &[Answer],
+) -> Option<&'t TargetTable> {
     let differs = |(table, answer): &(&Arc<TargetTable>, &Answer)| {
         definition_in(answer).as_ref() != Some(&table.create)
     };
-    tables.iter().zip(answers).find(differs).map(|(table, _)| &**table)
+    tables.into_iter().zip(answers).find(differs).map(|(table, _)| &**table)
 }
 
-/// What the target had executed under the group's row locks, where that was asked behind `tables` definitions.
-pub(crate) fn executed(tables: usize, answers: &[Answer]) -> Result<Option<GtidSet>, Error> {
-    let Some(answer) = answers.get(tables) else { return Ok(None) };
+/// What the target had executed under the group's row locks, where that was asked: it is the last answer.
+fn executed(around: &Around, answers: &[Answer]) -> Result<Option<GtidSet>, Error> {
+    let Some(answer) = answers.last().filter(|_| around.asks_executed) else { return Ok(None) };
     let what = || wire::Error::Invalid { what: "not a GTID set".into() };
     let set = owned::read(answer).ok_or_else(|| Error::target("asking what it has executed")(what()));
     set.map(Some)

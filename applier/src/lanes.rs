@@ -20,24 +20,23 @@
 //! later ones back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use binlog::GtidSet;
 use binlog::stamp::SLOTS;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use wire::{Answer, Connection};
+use wire::Connection;
 
 use crate::apply::{Applier, Failure};
-use crate::attempt::{self, Owner};
-use crate::catalog::TargetTable;
+use crate::attempt::{self, Owner, Told};
 use crate::checkpoint::Checkpoint;
 use crate::conflict::window::Done;
 use crate::group::Group;
 use crate::mark::Mark;
 use crate::order::Span;
 use crate::plan::Work;
+use crate::versions::Versions;
 use crate::{Error, target};
 
 /// More groups than checkpoint rows can't be on their way.
@@ -49,10 +48,7 @@ const SESSION: &str =
     "SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, character_set_client = binary";
 
 /// Connects the workers' sessions.
-pub(crate) async fn connect(
-    addresses: &[wire::ConnectOptions],
-    workers: usize,
-) -> Result<Vec<Connection>, Error> {
+pub(crate) async fn connect(addresses: &[wire::ConnectOptions], workers: usize) -> Result<Vec<Lane>, Error> {
     let mut lanes = Vec::new();
     if workers < 2 {
         return Ok(lanes);
@@ -61,16 +57,23 @@ pub(crate) async fn connect(
         let mut lane = target::connect(addresses).await?;
         target::prepare(&mut lane).await?;
         lane.execute(SESSION).await.map_err(Error::target("preparing its session"))?;
-        lanes.push(lane);
+        lanes.push(Lane { connection: lane, versions: Versions::default() });
     }
     Ok(lanes)
+}
+
+/// A worker's session, and what is prepared in it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    connection: Connection,
+    versions: Versions,
 }
 
 /// See the [module](self).
 pub(crate) struct Lanes {
     applier: Applier,
     owner: Owner,
-    free: Vec<Connection>,
+    free: Vec<Lane>,
     /// In the source's order.
     running: VecDeque<Running>,
     tasks: JoinSet<Ran>,
@@ -85,7 +88,6 @@ pub(crate) struct Lanes {
 struct Running {
     number: u64,
     span: Option<Span>,
-    tables: Vec<Arc<TargetTable>>,
     covers: GtidSet,
     mark: Mark,
     /// What its checkpoint row says of the conflict window.
@@ -97,9 +99,9 @@ enum State {
     /// A task runs its rows.
     Applying,
     /// It holds its locks and waits for its turn.
-    Applied(Group, Connection, Vec<Answer>),
+    Applied(Group, Lane, Told),
     /// It came to nothing, is rolled back, and waits for its turn.
-    Failed(Group, Connection, Failure),
+    Failed(Group, Lane, Failure),
     /// A task commits it.
     Committing,
 }
@@ -108,12 +110,12 @@ enum State {
 struct Ran {
     number: u64,
     group: Group,
-    connection: Connection,
+    lane: Lane,
     outcome: Outcome,
 }
 
 enum Outcome {
-    Applied(Result<Vec<Answer>, Failure>),
+    Applied(Result<Told, Failure>),
     Committed(Result<Duration, Failure>),
 }
 
@@ -152,7 +154,7 @@ impl Lanes {
             }
         }
         for lane in self.free {
-            lane.close().await;
+            lane.connection.close().await;
         }
         self.applier.connection.close().await;
         Ok(())
@@ -202,49 +204,51 @@ impl Lanes {
 
     /// Sends a group on its way.
     fn begin(&mut self, group: Group, span: Option<Span>) -> Result<(), Error> {
-        let Some(mut connection) = self.free.pop() else {
+        let Some(mut lane) = self.free.pop() else {
             self.waiting.push_front(Work::Group(group));
             return Ok(());
         };
-        let (covers, mark, tables) = (group.covers(), group.mark(), group.tables());
+        let (covers, mark) = (group.covers(), group.mark());
         // While rows are copied it stays where the copy began.
         let window = self.applier.window.as_ref().filter(|_| !self.applier.is_copying());
         let done = window.map_or_else(|| self.applier.checkpoint.done().clone(), |window| window.done());
         self.ahead.set_done(done.clone());
         let fence = self.ahead.statement(&covers, &mark);
-        let around = self.applier.around(&group, fence, &tables)?;
+        let around = self.applier.around(&group, fence)?;
         self.ahead.committed(&covers, &mark);
         let number = self.next_number;
         self.next_number += 1;
-        self.running.push_back(Running { number, span, tables, covers, mark, done, state: State::Applying });
+        self.running.push_back(Running { number, span, covers, mark, done, state: State::Applying });
         let owner = self.owner.clone();
         self.tasks.spawn(async move {
-            let outcome = Outcome::Applied(owner.apply(&mut connection, &group, &around).await);
-            Ran { number, group, connection, outcome }
+            let outcome = Outcome::Applied(
+                owner.apply(&mut lane.connection, &mut lane.versions, &group, &around).await,
+            );
+            Ran { number, group, lane, outcome }
         });
         Ok(())
     }
 
     /// Notes what a task has done.
     fn note(&mut self, ran: Ran) -> Result<(), Error> {
-        let Ran { number, group, mut connection, outcome } = ran;
+        let Ran { number, group, mut lane, outcome } = ran;
         let Some(at) = self.running.iter().position(|running| running.number == number) else {
             return Ok(());
         };
         match outcome {
-            Outcome::Applied(Ok(answers)) => {
-                self.running[at].state = State::Applied(group, connection, answers);
+            Outcome::Applied(Ok(told)) => {
+                self.running[at].state = State::Applied(group, lane, told);
             }
             Outcome::Applied(Err(failure)) | Outcome::Committed(Err(failure)) => {
-                self.running[at].state = State::Failed(group, connection, failure);
+                self.running[at].state = State::Failed(group, lane, failure);
             }
             Outcome::Committed(Ok(took)) => {
                 self.applier.progress.commit_took(took);
-                let told = connection.take_own_gtids();
-                self.free.push(connection);
+                let gtids = lane.connection.take_own_gtids();
+                self.free.push(lane);
                 if let Some(running) = self.running.remove(at) {
                     self.applier.checkpoint.set_done(running.done);
-                    self.applier.group_committed(&group, &running.covers, &running.mark, told)?;
+                    self.applier.group_committed(&group, &running.covers, &running.mark, gtids)?;
                 }
             }
         }
@@ -255,21 +259,19 @@ impl Lanes {
     async fn advance(&mut self) -> Result<(), Error> {
         while let Some(mut oldest) = self.running.pop_front() {
             match oldest.state {
-                State::Applied(group, mut connection, answers) => {
-                    match self.applier.judge(&group, &oldest.tables, &answers).await {
-                        Ok(()) => {
-                            oldest.state = State::Committing;
-                            self.commit(oldest, group, connection);
-                        }
-                        Err(failure) => {
-                            attempt::rollback(&mut connection).await?;
-                            self.free.push(connection);
-                            self.begin_anew(group, failure).await?;
-                        }
+                State::Applied(group, mut lane, told) => match self.applier.judge(&group, told).await {
+                    Ok(()) => {
+                        oldest.state = State::Committing;
+                        self.commit(oldest, group, lane);
                     }
-                }
-                State::Failed(group, connection, failure) => {
-                    self.free.push(connection);
+                    Err(failure) => {
+                        attempt::rollback(&mut lane.connection).await?;
+                        self.free.push(lane);
+                        self.begin_anew(group, failure).await?;
+                    }
+                },
+                State::Failed(group, lane, failure) => {
+                    self.free.push(lane);
                     self.begin_anew(group, failure).await?;
                 }
                 State::Applying | State::Committing => {
@@ -281,12 +283,12 @@ impl Lanes {
         Ok(())
     }
 
-    fn commit(&mut self, oldest: Running, group: Group, mut connection: Connection) {
+    fn commit(&mut self, oldest: Running, group: Group, mut lane: Lane) {
         let (number, owner) = (oldest.number, self.owner.clone());
         self.running.push_front(oldest);
         self.tasks.spawn(async move {
-            let outcome = Outcome::Committed(owner.commit(&mut connection).await);
-            Ran { number, group, connection, outcome }
+            let outcome = Outcome::Committed(owner.commit(&mut lane.connection).await);
+            Ran { number, group, lane, outcome }
         });
     }
 
@@ -306,28 +308,28 @@ impl Lanes {
     async fn roll_back(&mut self) -> Result<Vec<Group>, Error> {
         let mut groups: Vec<(u64, Group)> = Vec::new();
         for running in std::mem::take(&mut self.running) {
-            let (group, connection) = match running.state {
-                State::Applied(group, mut connection, _) => {
-                    attempt::rollback(&mut connection).await?;
-                    (group, connection)
+            let (group, lane) = match running.state {
+                State::Applied(group, mut lane, _) => {
+                    attempt::rollback(&mut lane.connection).await?;
+                    (group, lane)
                 }
-                State::Failed(group, connection, failure) => {
+                State::Failed(group, lane, failure) => {
                     fatal(failure)?;
-                    (group, connection)
+                    (group, lane)
                 }
                 State::Applying | State::Committing => continue,
             };
-            self.free.push(connection);
+            self.free.push(lane);
             groups.push((running.number, group));
         }
         while let Some(ran) = self.tasks.join_next().await {
-            let Ran { number, group, mut connection, outcome } = finished(ran);
+            let Ran { number, group, mut lane, outcome } = finished(ran);
             match outcome {
-                Outcome::Applied(Ok(_)) => attempt::rollback(&mut connection).await?,
+                Outcome::Applied(Ok(_)) => attempt::rollback(&mut lane.connection).await?,
                 Outcome::Applied(Err(failure)) | Outcome::Committed(Err(failure)) => fatal(failure)?,
                 Outcome::Committed(Ok(_)) => {}
             }
-            self.free.push(connection);
+            self.free.push(lane);
             groups.push((number, group));
         }
         groups.sort_by_key(|(number, _)| *number);
@@ -338,7 +340,7 @@ impl Lanes {
     async fn alone(&mut self, work: Work) -> Result<(), Error> {
         if let Work::Format(format) = &work {
             for lane in &mut self.free {
-                target::describe_format(lane, format).await?;
+                target::describe_format(&mut lane.connection, format).await?;
             }
         }
         self.applier.take(work).await?;

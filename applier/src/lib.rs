@@ -55,6 +55,7 @@ mod target;
 mod transaction;
 mod unique_keys;
 pub mod verify;
+mod versions;
 mod zone;
 
 use life::cycle::Cycle;

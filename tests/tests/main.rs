@@ -52,6 +52,7 @@ mod link_cut;
 mod log_commands;
 mod logs;
 mod lost_metadata;
+mod many_tables;
 mod metrics;
 mod mysql_suite;
 mod objects;
