@@ -90,6 +90,14 @@ async fn a_table_altered_in_the_target_unseen_is_found_in_a_group_of_many_tables
         for n in 14..17 {
             write(&pair, &TABLES[1..], n).await;
         }
+        let without: u64 = pair
+            .us
+            .row(
+                "SELECT COUNT(*) FROM performance_schema.prepared_statements_instances \
+                 WHERE STATEMENT_NAME LIKE 'twinlog%' AND SQL_TEXT NOT LIKE '%`t1`,%'",
+            )
+            .await;
+        assert!(without >= 1, "the statement is made without it");
         pair.assert_alive();
     }
 }
