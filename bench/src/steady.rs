@@ -99,6 +99,8 @@ async fn one(stage: &Stage, options: &Options, rate: u64, both: bool, by_twinlog
     }
     // Whatever has to begin has begun.
     tokio::time::sleep(Duration::from_secs(2)).await;
+    // What the links made for themselves is nobody's transaction.
+    let before = if by_twinlog { duo.executed().await? } else { before };
     let cpu = |pids: &[u32]| pids.iter().map(|pid| process::cpu(*pid)).sum::<Result<f64>>();
     let at_first = running.as_ref().map(|(.., pids)| cpu(pids)).transpose()?;
     let began = Instant::now();
