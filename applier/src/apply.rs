@@ -343,10 +343,7 @@ impl Applier {
 
     /// Asks for the definitions, and holds them against what the group was checked against.
     pub(crate) async fn check_definitions_now(&mut self, tables: &[Arc<TargetTable>]) -> Result<(), Failure> {
-        let questions: Vec<String> = tables.iter().map(|table| attempt::definition_question(table)).collect();
-        let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
-        let ran = self.connection.ask_group(&questions).await;
-        let answers = self.owner.settle(&mut self.connection, ran, false).await?;
+        let answers = self.owner.definitions(&mut self.connection, tables).await?;
         let Some(table) = attempt::altered(tables, &answers) else { return Ok(()) };
         self.rollback().await.map_err(Failure::Fatal)?;
         Err(Failure::Fatal(Error::DefinitionChanged { table: table.display_name() }))

@@ -17,11 +17,14 @@ use crate::collations::Collations;
 use crate::conflict::owned;
 use crate::group::Group;
 use crate::origin::LinkKey;
-use crate::versions::Versions;
+use crate::versions::{Asked, Versions};
 use crate::{Error, sql, zone};
 
 /// The target does not know a time zone by this name: it may have no tables of them.
 const UNKNOWN_ZONE: u16 = 1298;
+
+/// A table is not there: one of the group's, or one that is asked about beside them.
+const NO_SUCH_TABLE: u16 = 1146;
 
 /// Whose transactions these are.
 #[derive(Clone, Debug)]
@@ -65,25 +68,31 @@ impl Owner {
         group: &Group,
         around: &Around,
     ) -> Result<Told, Failure> {
-        let ran = self.try_apply(connection, versions, group, around).await;
-        if matches!(ran, Err(Failure::Refused(_))) {
-            versions.forget();
+        let asked = versions.choose(connection, &around.tables).await.map_err(Failure::Fatal)?;
+        let ran = self.try_apply(connection, versions, &asked, group, around).await;
+        let Err(Failure::Refused(source)) = &ran else { return ran };
+        let is_table_gone = asked.is_by_statements() && source.code == NO_SUCH_TABLE;
+        versions.forget();
+        if !is_table_gone {
+            return ran;
         }
-        ran
+        // It may be none of the group's, whose rows are not to blame then.
+        let asked = versions.choose(connection, &around.tables).await.map_err(Failure::Fatal)?;
+        self.try_apply(connection, versions, &asked, group, around).await
     }
 
     async fn try_apply(
         &self,
         connection: &mut Connection,
         versions: &mut Versions,
+        asked: &Asked<'_>,
         group: &Group,
         around: &Around,
     ) -> Result<Told, Failure> {
-        let asked = versions.choose(connection, &around.tables).await.map_err(Failure::Fatal)?;
         let mut questions = asked.statements();
         questions.extend(around.asks_executed.then(|| owned::QUESTION.to_owned()));
         let answers = self.run_in_zone(connection, group, around, &questions).await?;
-        let altered = versions.altered(self, connection, &asked, &answers).await?;
+        let altered = versions.altered(self, connection, asked, &answers).await?;
         let told = Told {
             altered: altered.map(TargetTable::display_name),
             executed: executed(around, &answers).map_err(Failure::Fatal)?,
@@ -181,6 +190,18 @@ impl Owner {
             schema: self.schema.clone(),
             evidence: "its row was there when the link was taken over",
         }))
+    }
+
+    /// The definitions of these tables, asked for within a transaction.
+    pub(crate) async fn definitions<'t>(
+        &self,
+        connection: &mut Connection,
+        tables: impl IntoIterator<Item = &'t Arc<TargetTable>>,
+    ) -> Result<Vec<Answer>, Failure> {
+        let questions: Vec<String> = tables.into_iter().map(|table| definition_question(table)).collect();
+        let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
+        let ran = connection.ask_group(&questions).await;
+        self.settle(connection, ran, false).await
     }
 
     /// Turns a failed statement into a rolled-back transaction. `fenced`: its second statement was the fence.

@@ -54,10 +54,10 @@ pub(crate) async fn connect(addresses: &[wire::ConnectOptions], workers: usize) 
         return Ok(lanes);
     }
     for _ in 0..workers.min(MOST) {
-        let mut lane = target::connect(addresses).await?;
-        target::prepare(&mut lane).await?;
-        lane.execute(SESSION).await.map_err(Error::target("preparing its session"))?;
-        lanes.push(Lane { connection: lane, versions: Versions::default() });
+        let mut connection = target::connect(addresses).await?;
+        target::prepare(&mut connection).await?;
+        connection.execute(SESSION).await.map_err(Error::target("preparing its session"))?;
+        lanes.push(Lane { connection, versions: Versions::default() });
     }
     Ok(lanes)
 }

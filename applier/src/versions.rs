@@ -66,8 +66,13 @@ pub(crate) struct Asked<'t> {
 
 impl<'t> Asked<'t> {
     /// The definition of each.
-    pub(crate) fn one_by_one(tables: &'t [Arc<TargetTable>]) -> Self {
+    fn one_by_one(tables: &'t [Arc<TargetTable>]) -> Self {
         Self { blocks: Vec::new(), alone: tables.iter().collect() }
+    }
+
+    /// Are prepared statements among it?
+    pub(crate) fn is_by_statements(&self) -> bool {
+        !self.blocks.is_empty()
     }
 
     pub(crate) fn statements(&self) -> Vec<String> {
@@ -127,11 +132,7 @@ impl Versions {
         let unknown: Vec<_> =
             in_blocks().filter(|(n, t)| !self.blocks[*n].known.contains_key(&name(t))).collect();
         if !unknown.is_empty() {
-            let questions: Vec<String> =
-                unknown.iter().map(|(_, table)| definition_question(table)).collect();
-            let questions: Vec<&[u8]> = questions.iter().map(String::as_bytes).collect();
-            let ran = connection.ask_group(&questions).await;
-            let told = owner.settle(connection, ran, false).await?;
+            let told = owner.definitions(connection, unknown.iter().map(|(_, table)| *table)).await?;
             for ((number, table), answer) in unknown.iter().zip(&told) {
                 if let Some(create) = definition_in(answer) {
                     self.blocks[*number].known.insert(name(table), create);
