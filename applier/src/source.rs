@@ -182,9 +182,13 @@ impl Source {
 
     /// Asks for everything behind `applied`.
     pub(crate) async fn dump(mut self, applied: &GtidSet) -> Result<Stream, Error> {
-        let Attach { server_id, name, label, without_echo, spill, .. } = self.attach;
+        let Attach { server_id, name, label, without_echo, compress, spill, .. } = self.attach;
         let mut user_variables = vec![("twinlog_link".to_owned(), name.clone())];
         user_variables.extend(without_echo.map(|whose| ("twinlog_without_echo".to_owned(), whose)));
+        if compress {
+            // Of a relay: a server does not know it, and packs as ever.
+            user_variables.push(("twinlog_pack_on".to_owned(), "1".to_owned()));
+        }
         let options = ReplicaOptions {
             server_id,
             // The same wherever the applier runs: a source ends an older dump of the same uuid.

@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) semi_sync: bool,
     /// How it wants checksums.
     pub(crate) checksums: Checksums,
+    /// It reads what is packed over the ends of frames.
+    pub(crate) pack_on: bool,
     /// Whose echo it has no use for.
     pub(crate) without_echo: Option<EchoOf>,
 }
@@ -94,6 +96,7 @@ impl Request {
                 Some(name) if name.eq_ignore_ascii_case("CRC32") => Checksums::Sent,
                 Some(_) => Checksums::SentFromFormat,
             },
+            pack_on: variables.get("twinlog_pack_on").is_some_and(|v| v == "1"),
             without_echo: variables.get("twinlog_without_echo").and_then(|text| EchoOf::parse(text)),
         })
     }

@@ -232,6 +232,9 @@ impl Client {
         let shared = self.shared.clone();
         let replaced = shared.replicas.attach(&request.uuid);
         let _forgotten_at_the_end = replaced.clone().drop_guard();
+        if request.pack_on {
+            self.session.pack_on();
+        }
         let (sender, acks) = self.session.into_dump(request.semi_sync);
         let out = Outgoing::new(sender, shared.facts.server_id, &request);
         let dump = Dump {

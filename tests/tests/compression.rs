@@ -16,6 +16,26 @@ async fn write(region: &Region, first: u64) {
     }
 }
 
+/// What a frame of its own takes for an insert of one short row, packed alone.
+const SMALL: u64 = 270;
+
+/// Transactions that cross one at a time, each behind the one before: the bytes of each.
+async fn small_ones(pair: &mut Pair) -> u64 {
+    const COUNT: u64 = 200;
+    let before = pair.link("eu-us").bytes_down();
+    for id in 500..500 + COUNT {
+        pair.eu.run(&format!("INSERT INTO shop.t VALUES ({id}, 'short')")).await;
+        until("it has crossed", Duration::from_secs(30), async || {
+            let there: u64 = pair.us.row(&format!("SELECT COUNT(*) FROM shop.t WHERE id = {id}")).await;
+            if there == 1 { Ok(()) } else { Err(format!("id {id}")) }
+        })
+        .await;
+    }
+    let each = (pair.link("eu-us").bytes_down() - before) / COUNT;
+    println!("{each} bytes for each small transaction");
+    each
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_crosses_is_packed_and_an_echo_crosses_without_its_rows() {
     // By keys: else each link would read its target's own relay as well, which is near, through the same proxies.
@@ -43,6 +63,9 @@ async fn what_crosses_is_packed_and_an_echo_crosses_without_its_rows() {
     println!("{there} bytes there, {back} back, of {} bytes of rows", ROW * ROWS);
     assert!(there < ROW * ROWS / 20, "what crossed was not packed: {there} bytes");
     assert!(back < ROW * ROWS / 20, "rows came back: {back} bytes");
+
+    let each = small_ones(&mut pair).await;
+    assert!(each < SMALL / 2, "{each} bytes for each small transaction of {SMALL}");
 
     // Without packing all of it crosses, once.
     let before = pair.link("us-eu").bytes_down();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{PacketReader, PacketWriter};
-use crate::compressed::{Compressed, Side};
+use crate::compressed::{Compressed, GoingOn, Side};
 use crate::constants::header;
 use crate::stream::{BoxStream, Reading, Writing};
 use crate::{Error, ServerError};
@@ -14,13 +14,16 @@ pub(crate) struct Line {
     pub(crate) reader: PacketReader<Reading>,
     pub(crate) writer: PacketWriter<Writing>,
     sequence: u8,
+    /// Where it is packed: how.
+    going_on: Option<GoingOn>,
 }
 
 impl Line {
     /// A line that accepts packets up to `limit` bytes and reads nothing ahead.
     pub(crate) fn new(stream: BoxStream, limit: usize) -> Self {
         let (reading, writing) = tokio::io::split(stream);
-        Self { reader: PacketReader::exact(reading, limit), writer: PacketWriter::new(writing), sequence: 0 }
+        let (reader, writer) = (PacketReader::exact(reading, limit), PacketWriter::new(writing));
+        Self { reader, writer, sequence: 0, going_on: None }
     }
 
     /// The stream again, to be upgraded. The numbers go on where they were: take [`Self::sequence`] along.
@@ -43,11 +46,19 @@ impl Line {
     ///
     /// [`Error::Protocol`] if bytes arrived already that should have been packed.
     pub(crate) fn compressed(self, side: Side, level: u8) -> Result<Self, Error> {
-        let sequence = self.sequence;
-        let stream = Compressed::new(self.into_stream()?, side, level)?;
+        let (sequence, going_on) = (self.sequence, GoingOn::default());
+        let stream = Compressed::new(self.into_stream()?, side, level, going_on.clone())?;
         let mut line = Self::new(Box::new(stream), 0);
         line.set_sequence(sequence);
+        line.going_on = Some(going_on);
         Ok(line)
+    }
+
+    /// From here on what is sent is packed over the ends of frames, if it is packed at all.
+    pub(crate) fn go_on_packing(&self) {
+        if let Some(going_on) = &self.going_on {
+            going_on.set();
+        }
     }
 
     pub(crate) fn sequence(&self) -> u8 {

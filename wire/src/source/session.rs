@@ -171,6 +171,12 @@ impl Session {
         self.line.send(&[&self.end_packet()]).await
     }
 
+    /// From here on what is packed goes on over the ends of frames: small ones get far smaller. Only for a client
+    /// that reads such frames, as a [`crate::Connection`] does. Without compression it has no effect.
+    pub fn pack_on(&self) {
+        self.line.go_on_packing();
+    }
+
     /// Becomes a stream of events, the answer to a dump command. With `semi_sync` each event carries the
     /// two bytes of semi-sync, which only a client that has set `@rpl_semi_sync_replica` expects.
     pub fn into_dump(self, semi_sync: bool) -> (EventSender, AckReceiver) {

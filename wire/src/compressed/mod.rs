@@ -6,10 +6,12 @@
 //! Packets lie in the unpacked bytes as they would on the socket, and may go over the ends of frames. "Compression", in
 //! the server's internals documentation; `sql-common/net_serv.cc`.
 //!
-//! What is written is gathered until it is flushed, or is enough for a frame: each frame is packed by itself, so large ones
-//! pack better. Frames are numbered from 0 with each command, both directions together.
+//! What is written is gathered until it is flushed, or is enough for a frame. Frames are numbered from 0 with each command,
+//! both directions together. How they are packed: [`frames`].
 //!
 //! Reading and writing are as cancellation safe as those of the stream below.
+
+mod frames;
 
 use std::io;
 use std::pin::Pin;
@@ -17,26 +19,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zstd::bulk::{Compressor, Decompressor};
 
+pub(crate) use self::frames::{GoingOn, LEVEL, LEVELS};
+use self::frames::{Packer, Unpacker};
 use crate::stream::Stream;
 
 /// Bytes before what is packed.
 const HEADER: usize = 7;
 /// A frame is packed when so much is gathered. 16 MiB is the most that a frame can hold.
 const FRAME: usize = 512 << 10;
-/// Less is sent as it is: packing would make it longer.
-const LEAST: usize = 50;
 /// One read of the stream below.
 const READ: usize = 256 << 10;
 /// Where a packet's number is, behind its length.
 const PACKET_NUMBER: usize = 3;
-
-/// Levels that a client may ask for.
-pub(crate) const LEVELS: std::ops::RangeInclusive<u8> = 1..=22;
-/// What our own connections ask for. MySQL's default is 3; 6 takes a tenth less of a long line for row events, and packs
-/// faster than such a line carries.
-pub(crate) const LEVEL: u8 = 6;
 
 /// Who numbers: a client begins anew with each command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +49,11 @@ pub(crate) struct Compressed<S> {
     /// Frames as they came, and what was unpacked and is not taken yet.
     received: BytesMut,
     unpacked: BytesMut,
-    unpacker: Decompressor<'static>,
+    unpacker: Unpacker,
     /// Bytes to be packed, and frames that are on their way.
     gathered: Vec<u8>,
     packed: BytesMut,
-    packer: Compressor<'static>,
+    packer: Packer,
     /// Nothing of a packet has gone before what is gathered.
     is_fresh: bool,
 }
@@ -67,17 +62,17 @@ impl<S> Compressed<S> {
     /// # Errors
     ///
     /// No memory for packing.
-    pub(crate) fn new(inner: S, side: Side, level: u8) -> io::Result<Self> {
+    pub(crate) fn new(inner: S, side: Side, level: u8, going_on: GoingOn) -> io::Result<Self> {
         Ok(Self {
             inner,
             side,
             number: 0,
             received: BytesMut::new(),
             unpacked: BytesMut::new(),
-            unpacker: Decompressor::new()?,
+            unpacker: Unpacker::new()?,
             gathered: Vec::new(),
             packed: BytesMut::new(),
-            packer: Compressor::new(level.into())?,
+            packer: Packer::new(level, going_on)?,
             is_fresh: true,
         })
     }
@@ -93,9 +88,7 @@ impl<S> Compressed<S> {
             self.number = 0;
         }
         self.is_fresh = false;
-        let packed =
-            if self.gathered.len() < LEAST { None } else { Some(self.packer.compress(&self.gathered)?) };
-        let packed = packed.filter(|packed| packed.len() < self.gathered.len());
+        let packed = self.packer.pack(&self.gathered)?;
         let unpacked = if packed.is_some() { self.gathered.len() } else { 0 };
         let bytes = packed.as_deref().unwrap_or(&self.gathered);
         let [a, b, c, ..] = bytes.len().to_le_bytes();
@@ -125,10 +118,7 @@ impl<S> Compressed<S> {
             return Ok(true);
         }
         // At most 16 MiB, whatever is sent.
-        let bytes = self.unpacker.decompress(&frame, unpacked)?;
-        if bytes.len() != unpacked {
-            return Err(malformed("a compressed frame of another length than it says"));
-        }
+        let bytes = self.unpacker.unpack(&frame, unpacked)?;
         self.unpacked = BytesMut::from(bytes.as_slice());
         Ok(true)
     }
@@ -214,7 +204,7 @@ mod tests {
     use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::{Compressed, LEVEL, Side};
+    use super::{Compressed, GoingOn, LEVEL, Side};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -224,11 +214,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_is_written_is_read_whatever_its_pieces(pieces in vec((any::<u8>(), 1usize..200_000, any::<bool>()), 1..12)) {
+        fn what_is_written_is_read_whatever_its_pieces(pieces in vec((any::<u8>(), 1usize..200_000, any::<bool>()), 1..12), goes_on in 0usize..12) {
             run(async {
                 let (near, far) = tokio::io::duplex(10_000);
-                let mut near = Compressed::new(near, Side::Client, LEVEL).unwrap();
-                let mut far = Compressed::new(far, Side::Server, LEVEL).unwrap();
+                let going_on = GoingOn::default();
+                let mut near = Compressed::new(near, Side::Client, LEVEL, going_on.clone()).unwrap();
+                let mut far = Compressed::new(far, Side::Server, LEVEL, GoingOn::default()).unwrap();
                 // Half of it packs well.
                 let bytes = |(seed, length, packs): &(u8, usize, bool)| -> Vec<u8> {
                     let noise = |i: usize| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[6];
@@ -236,7 +227,10 @@ mod tests {
                 };
                 let sent: Vec<u8> = pieces.iter().flat_map(bytes).collect();
                 let write = async {
-                    for piece in &pieces {
+                    for (at, piece) in pieces.iter().enumerate() {
+                        if at == goes_on {
+                            going_on.set();
+                        }
                         near.write_all(&bytes(piece)).await.unwrap();
                         if piece.2 {
                             near.flush().await.unwrap();
@@ -258,7 +252,7 @@ mod tests {
                 let (mut near, far) = tokio::io::duplex(1000);
                 near.write_all(&bytes).await.unwrap();
                 drop(near);
-                let mut far = Compressed::new(far, Side::Client, LEVEL).unwrap();
+                let mut far = Compressed::new(far, Side::Client, LEVEL, GoingOn::default()).unwrap();
                 // Whether it is an error or nothing depends on the bytes.
                 _ = far.read_to_end(&mut Vec::new()).await;
             });
@@ -271,7 +265,7 @@ mod tests {
             let (mut near, far) = tokio::io::duplex(1000);
             near.write_all(&[10, 0, 0, 0, 0, 0, 0, 1, 2]).await.unwrap();
             drop(near);
-            let mut far = Compressed::new(far, Side::Client, LEVEL).unwrap();
+            let mut far = Compressed::new(far, Side::Client, LEVEL, GoingOn::default()).unwrap();
             assert!(far.read_to_end(&mut Vec::new()).await.is_err());
         });
     }
