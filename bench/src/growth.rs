@@ -1,5 +1,5 @@
-//! How the time to catch up grows with the backlog, with the width of rows, and with the number of tables. Draws what it measured:
-//! `bench/growth-….svg`, one file for each of the three.
+//! How the time to catch up grows with the backlog, with the width of rows, with the number of tables, and with the links that one
+//! relay serves; and what memory it takes. Draws what it measured: `bench/growth-….svg`, one file for each of the four.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,8 +12,11 @@ use mysql_async::prelude::Queryable;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
+use tokio::task::JoinSet;
+use twinlog::local_mysql::Server;
 
 use crate::duo::WITHIN;
+use crate::relay::process;
 use crate::stage::{self, PASSWORD, Stage, USER};
 use crate::sync::{Sync, wait_applied};
 
@@ -28,6 +31,9 @@ pub(crate) struct Options {
     /// Tables, in a backlog of `--fixed` MiB.
     #[arg(long, default_values_t = [1, 10, 100, 1000, 10_000], value_delimiter = ',')]
     tables: Vec<u64>,
+    /// Links of one relay, each with `--fixed` MiB into a target of its own.
+    #[arg(long, default_values_t = [1, 2, 4, 8], value_delimiter = ',')]
+    links: Vec<u64>,
     /// MiB where something else varies.
     #[arg(long, default_value_t = 50)]
     fixed: u64,
@@ -42,24 +48,43 @@ struct Backlog {
     mib: u64,
     width: u64,
     tables: u64,
+    links: u64,
+}
+
+/// What catching up took.
+struct Took {
+    seconds: f64,
+    /// The most memory that the relay, and the largest applier, had at any time.
+    relay_mib: u64,
+    applier_mib: u64,
 }
 
 /// Makes another backlog of one.
 type Vary = fn(Backlog, u64) -> Backlog;
 
 pub(crate) async fn run(options: Options) -> Result<()> {
-    let fixed = Backlog { mib: options.fixed, width: 1000, tables: 1 };
-    let series: [(&str, &str, &[u64], Vary); 3] = [
+    let fixed = Backlog { mib: options.fixed, width: 1000, tables: 1, links: 1 };
+    let series: [(&str, &str, &[u64], Vary); 4] = [
         ("backlog", "MiB of rows", &options.backlog, |b, mib| Backlog { mib, ..b }),
         ("width", "bytes a row", &options.width, |b, width| Backlog { width, ..b }),
         ("tables", "tables", &options.tables, |b, tables| Backlog { tables, ..b }),
+        ("links", "links", &options.links, |b, links| Backlog { links, ..b }),
     ];
     for (name, axis, values, vary) in series {
         let mut points = Vec::new();
         for value in values {
-            let seconds = catch_up(vary(fixed, *value)).await?;
-            println!("growth/{name:10} {value:8} {axis:12} {seconds:8.2} s");
-            println!("{}", json!({ "bench": format!("growth/{name}={value}"), "seconds": seconds }));
+            let took = catch_up(vary(fixed, *value)).await?;
+            let Took { seconds, relay_mib, applier_mib } = took;
+            println!(
+                "growth/{name:10} {value:8} {axis:12} {seconds:8.2} s, relay {relay_mib} MiB, applier {applier_mib} MiB"
+            );
+            println!(
+                "{}",
+                json!({
+                    "bench": format!("growth/{name}={value}"), "seconds": seconds,
+                    "relay_mib": relay_mib, "applier_mib": applier_mib
+                })
+            );
             points.push((*value as f64, seconds));
         }
         if points.len() > 1 {
@@ -70,8 +95,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Seconds from the start of relay and applier until the target has all of it.
-async fn catch_up(backlog: Backlog) -> Result<f64> {
+/// From the start of relay and appliers until every target has all of it.
+async fn catch_up(backlog: Backlog) -> Result<Took> {
     let stage = Stage::new()?;
     let mut source = stage.start("source", 1)?;
     stage::make_account(&source).await?;
@@ -84,37 +109,66 @@ async fn catch_up(backlog: Backlog) -> Result<f64> {
     let before = stage::executed(&mut conn).await?;
     conn.disconnect().await?;
     source.stop();
-    stage.copy("source", "target")?;
+    let names: Vec<String> = (0..backlog.links).map(|at| format!("target{at}")).collect();
+    for name in &names {
+        stage.copy("source", name)?;
+    }
     let source = stage.start("source", 1)?;
-    let mut target = stage.start("target", 3)?;
-    let mut birth = Sync::new(&stage.path("birth"), source.port(), Some(target.port()), &before, false)?;
-    birth.start_relay()?;
-    birth.start_applier()?;
-    wait_applied(&target, &before.parse()?, WITHIN).await?;
+    let targets: Vec<Server> =
+        names.iter().zip(3..).map(|(name, id)| stage.start(name, id)).collect::<Result<_>>()?;
+    let ports: Vec<u16> = targets.iter().map(Server::port).collect();
+    // What links make for themselves at birth is not measured.
+    let mut birth = Sync::fan(&stage.path("birth"), source.port(), &ports, &before)?;
+    run_all(&mut birth, &targets, &before.parse()?).await?;
     birth.stop();
     fill(source.port(), backlog).await?;
     let wanted: GtidSet = stage::executed(&mut stage::root(&source).await?).await?.parse()?;
-    let mut sync = Sync::new(&stage.path("sync"), source.port(), Some(target.port()), &before, false)?;
-    let began = Instant::now();
-    sync.start_relay()?;
-    sync.start_applier()?;
-    wait_applied(&target, &wanted, WITHIN).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    let same = stage::checksums(&source, "sbtest").await? == stage::checksums(&target, "sbtest").await?;
-    ensure!(same, "the target differs");
+    let mut sync = Sync::fan(&stage.path("sync"), source.port(), &ports, &before)?;
+    let took = run_all(&mut sync, &targets, &wanted).await?;
+    let sums = stage::checksums(&source, "sbtest").await?;
+    for target in &targets {
+        ensure!(stage::checksums(target, "sbtest").await? == sums, "{} differs", target.port());
+    }
     sync.stop();
-    target.stop();
-    Ok(seconds)
+    Ok(took)
 }
 
-/// Transactions of ten rows, each in one table.
+/// Starts everything, and waits until every target has all that is wanted.
+async fn run_all(sync: &mut Sync, targets: &[Server], wanted: &GtidSet) -> Result<Took> {
+    let began = Instant::now();
+    let relay = sync.start_relay()?;
+    let appliers = (0..targets.len()).map(|at| sync.start_link(at)).collect::<Result<Vec<_>>>()?;
+    for target in targets {
+        wait_applied(target, wanted, WITHIN).await?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let most = |pids: &[u32]| -> Result<u64> {
+        pids.iter().try_fold(0, |most, pid| Ok(process::resident(*pid)?.1.max(most)))
+    };
+    Ok(Took { seconds, relay_mib: most(&[relay])?, applier_mib: most(&appliers)? })
+}
+
+/// Transactions of ten rows, each in one table; written by eight sessions, for the backlog is what is measured, not the
+/// writing of it.
 async fn fill(port: u16, backlog: Backlog) -> Result<()> {
+    const SESSIONS: u64 = 8;
+    let mut sessions = JoinSet::new();
+    for session in 0..SESSIONS {
+        sessions.spawn(fill_part(port, backlog, (backlog.mib << 20) / SESSIONS, session));
+    }
+    while let Some(done) = sessions.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// One session's `bytes` of it, with ids of its own.
+async fn fill_part(port: u16, backlog: Backlog, bytes: u64, session: u64) -> Result<()> {
     const ROWS: u64 = 10;
     let mut conn = stage::connect(port, USER, Some(PASSWORD)).await?;
-    // The backlog is what is measured, not the writing of it.
-    let mut rng = StdRng::seed_from_u64(1);
-    let (mut written, mut id) = (0, 0);
-    while written < backlog.mib << 20 {
+    let mut rng = StdRng::seed_from_u64(1 + session);
+    let (mut written, mut id) = (0, session << 32);
+    while written < bytes {
         let table = rng.random_range(1..=backlog.tables);
         let rows: Vec<String> = (0..ROWS)
             .map(|_| {

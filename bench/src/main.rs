@@ -10,6 +10,7 @@ mod growth;
 mod link_latency;
 mod load;
 mod micro;
+mod outage;
 mod ratio;
 mod ratios;
 mod relay;
@@ -47,9 +48,11 @@ enum Command {
     Steady(steady::Options),
     /// Across a long distance: catching up, and how many bytes cross, against a replica that asks for zstd.
     Wan(wan::Options),
+    /// The line across is down while applications write: how long until the lag is gone, against MySQL's replica.
+    Outage(outage::Options),
     /// Processor time and memory of relays and appliers, idle and at a pace.
     Cost(cost::Options),
-    /// How the time to catch up grows with the backlog, the width of rows, and the number of tables.
+    /// How the time to catch up grows with the backlog, the width of rows, the number of tables, and of links.
     Growth(growth::Options),
     /// The hot pieces by themselves.
     Micro(micro::Options),
@@ -68,6 +71,7 @@ async fn main() -> ExitCode {
         Command::Relay(options) => relay::run(options).await,
         Command::Steady(options) => steady::run(options).await,
         Command::Wan(options) => wan::run(options).await,
+        Command::Outage(options) => outage::run(options).await,
         Command::Cost(options) => cost::run(options).await,
         Command::Growth(options) => growth::run(options).await,
         Command::Micro(options) => micro::run(options),

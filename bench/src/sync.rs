@@ -60,6 +60,26 @@ impl Sync {
         Ok(Self { folder: folder.into(), file, relay_port, children: Vec::new() })
     }
 
+    /// One relay, and a link of it into each of the targets.
+    pub(crate) fn fan(folder: &Path, source: u16, targets: &[u16], start: &str) -> Result<Self> {
+        let sync = Self::new(folder, source, None, start, false)?;
+        let mut text = fs::read_to_string(&sync.file)?;
+        for (at, port) in targets.iter().enumerate() {
+            let region = format!(
+                "[region.t{at}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\n\
+                 mysql.password_file = \"secret\"\nmysql.tls = \"disabled\"\n"
+            );
+            text.push_str(&format!("{region}[link.eu-t{at}]\nfrom = \"eu\"\nto = \"t{at}\"\n"));
+        }
+        fs::write(&sync.file, text)?;
+        Ok(sync)
+    }
+
+    /// Starts the applier of one link of [`Self::fan`]; its process id.
+    pub(crate) fn start_link(&mut self, at: usize) -> Result<u32> {
+        self.spawn(&["applier", "--link", &format!("eu-t{at}")])
+    }
+
     /// Both directions between two servers, `eu` and `us`, with a file for each side. Relays listen at `relays`, are reached at `reached`, and begin
     /// behind `starts`; `link` are both links' further settings.
     pub(crate) fn pair(
