@@ -18,6 +18,7 @@ use crate::config::Conflicts;
 use crate::conflict::pair::Pair;
 use crate::conflict::record::{self, Conflict};
 use crate::conflict::shared::SharedWindow;
+use crate::conflict::trace::Early;
 use crate::conflict::weights::Weights;
 use crate::copy::{ChunkId, Doubts, InFlight};
 use crate::group::Group;
@@ -57,6 +58,8 @@ pub(crate) struct Applier {
     pub(crate) conflicts: Conflicts,
     /// The conflict window, where one is kept.
     pub(crate) window: Option<SharedWindow>,
+    /// There where three regions or more write.
+    pub(crate) early: Option<Early>,
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
     /// By what texts in keys are compared.
@@ -82,6 +85,8 @@ pub(crate) struct Tools {
     pub(crate) max_packet: usize,
     pub(crate) conflicts: Conflicts,
     pub(crate) window: Option<SharedWindow>,
+    /// Do three regions or more write?
+    pub(crate) is_mesh: bool,
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
     pub(crate) open: Vec<Gtid>,
@@ -135,6 +140,7 @@ impl Applier {
             largest_event: fits,
             conflicts: tools.conflicts,
             window: tools.window,
+            early: tools.is_mesh.then(Early::default),
             owners: tools.owners,
             weights: Weights::new(tools.collations.clone()),
             collations: tools.collations,

@@ -20,6 +20,7 @@ impl Applier {
         if let Some(at) = group.members().iter().position(|m| m.largest_event() > self.largest_event) {
             return Box::pin(self.apply_around_large(group, at)).await;
         }
+        self.wait_for_seen(&group).await?;
         let known = match self.known_collisions(&group).await {
             Ok(known) => known,
             Err(Failure::Fatal(error)) => return Err(error),

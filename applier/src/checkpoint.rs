@@ -153,6 +153,28 @@ impl Checkpoint {
         Ok(all)
     }
 
+    /// What this server has applied of each other region of a sync.
+    pub(crate) async fn applied_by_region(
+        connection: &mut Connection,
+        schema: &str,
+        sync: &str,
+    ) -> Result<Seen, Error> {
+        let failed = Error::target("reading the checkpoints");
+        let query = format!("SELECT origin, link, gtid_set FROM {}", sql::table(schema, CHECKPOINT_TABLE));
+        let rows = connection.query_rows(query).await.map_err(&failed)?;
+        let mut all = Seen::default();
+        for row in rows.iter() {
+            let link = row.text("link").map_err(&failed)?;
+            if link.split_once('/').is_none_or(|(of, _)| of != sync) {
+                continue;
+            }
+            let set = row.text("gtid_set").map_err(&failed)?;
+            let set = set.parse().map_err(|_| malformed("gtid_set"))?;
+            all.add(&row.text("origin").map_err(&failed)?, &set, 0);
+        }
+        Ok(all)
+    }
+
     /// What of the target's own log the source's region has seen, as far as the link knows, and that log's clock there.
     pub(crate) async fn seen_of(
         &self,

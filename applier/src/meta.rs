@@ -9,6 +9,7 @@
 //! | `ddl` | statements about to run under their original GTID |
 //! | `structure` | what a link makes in its target before it begins: see [`crate::structure`] |
 //! | `conflict` | every conflict, what was decided, and what waits for a person: see `conflict/record.rs` |
+//! | `trace` | always empty; what passes through it is in the server's log: see `conflict/trace.rs` |
 //! | `life` | what people want of each link: see `life/` |
 //! | `skip` | the transactions that people got a link past |
 //! | `objects` | what of the source is in step on each link: see `joining/` |
@@ -20,8 +21,8 @@ use uuid::Uuid;
 use wire::{Connection, ServerError};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::conflict::record;
 use crate::conflict::seen::Seen;
+use crate::conflict::{record, trace};
 use crate::life::table as life;
 use crate::origin::{LinkKey, Owners};
 use crate::{Config, Error, copy, joining, sql, structure};
@@ -78,6 +79,7 @@ impl Meta {
             (MARK_TABLE, MARK_COLUMNS.to_owned()),
             (copy::LOAD_TABLE, copy::LOAD_COLUMNS.to_owned()),
             (record::TABLE, record::COLUMNS.to_owned()),
+            (trace::TABLE, trace::COLUMNS.to_owned()),
             (life::TABLE, life::COLUMNS.to_owned()),
             (life::SKIP_TABLE, life::SKIP_COLUMNS.to_owned()),
             (structure::TABLE, structure::COLUMNS.to_owned()),

@@ -53,6 +53,7 @@ mod log_commands;
 mod logs;
 mod lost_metadata;
 mod many_tables;
+mod mesh;
 mod metrics;
 mod mysql_suite;
 mod objects;

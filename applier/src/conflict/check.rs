@@ -122,13 +122,17 @@ impl Applier {
         let (mut keys, members) = (Vec::new(), group.members());
         for (i, member) in members.iter().enumerate() {
             altered_since(&window, member)?;
+            let is_early = self.is_early(member);
+            if is_early {
+                collide.push(i);
+            }
             let in_doubt = |table: &Arc<TargetTable>| {
                 doubts.as_ref().is_some_and(|doubts| doubts.has_any_of(table.keys.buckets()))
             };
             let is_in_it = |table: &Arc<TargetTable>| {
                 self.is_watched(table) && (window.has_any_of(table.keys.buckets()) || in_doubt(table))
             };
-            if member.tables.iter().any(is_in_it) {
+            if !is_early && member.tables.iter().any(is_in_it) {
                 keys_of(member, is_in_it, |key| keys.push((i, key))).map_err(Failure::Fatal)?;
             }
             if keys.len() >= LOOKED_UP_AT_ONCE || i + 1 == members.len() {

@@ -25,6 +25,7 @@ impl Applier {
                 self.mend_row(redo, i).await?;
                 redo.locked.forget(&redo.rows, &redo.keys, i);
                 redo.decided.extend(taken);
+                redo.taken.push(i);
                 return Ok(());
             };
             let Some(kind) = kind_of(&error) else { return Err(self.not_a_conflict(redo, i, error).await) };
@@ -124,7 +125,10 @@ impl Applier {
                 let refused = self.force(redo, i, before.is_some(), after.is_some()).await?;
                 redo.locked.forget(&redo.rows, &redo.keys, i);
                 match refused {
-                    None => redo.decided.extend(taken),
+                    None => {
+                        redo.decided.extend(taken);
+                        redo.taken.push(i);
+                    }
                     Some(error) => return self.decide_forced(redo, i, conflict, error, &writers).await,
                 }
             }

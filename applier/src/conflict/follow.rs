@@ -20,6 +20,7 @@ use super::key::{Key, RowKey, TableKeys, UniqueKey};
 use super::rules::{Effective, HybridClock};
 use super::seen::Follower;
 use super::shared::SharedWindow;
+use super::trace;
 use super::weights::Weights;
 use super::window::Writer;
 use crate::collations::{Collations, Folding};
@@ -230,6 +231,8 @@ impl TargetLog {
         let written = taken.iter().filter_map(|one| one.written.as_ref());
         let lacking = self.weights.lacking(written.flat_map(|(_, keys)| keys));
         self.weights.learn(&mut self.catalog, lacking).await?;
+        // Before what shows that the window has it.
+        self.window.applied(&self.follower.seen);
         for one in taken {
             if let Some((writer, keys)) = one.written {
                 let keys: Vec<Key> = keys.iter().map(|key| self.weights.key(key)).collect();
@@ -365,17 +368,25 @@ impl TargetLog {
     async fn add_keys(&mut self, gtid: &Gtid, events: &[Event], keys: &mut Vec<RowKey>) -> Result<(), Error> {
         let malformed = |source| Error::Event { gtid: gtid.to_string(), source };
         let mut maps: HashMap<u64, (TableMap, TableKeys)> = HashMap::new();
+        let mut traces: Option<TableMap> = None;
         for event in events {
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event).map_err(malformed)?;
                 let id = TableMap::id_of(event).unwrap_or(u64::MAX);
-                if self.rules.filter.keeps_there(database, table) {
+                if (database, table) == (self.rules.meta_schema.as_str(), trace::TABLE) {
+                    traces = Some(TableMap::parse(event).map_err(malformed)?);
+                } else if self.rules.filter.keeps_there(database, table) {
                     let map = TableMap::parse(event).map_err(malformed)?;
                     let table_keys = self.table_keys(&map).await?;
                     maps.insert(id, (map, table_keys));
                 } else {
                     maps.remove(&id);
                 }
+                continue;
+            }
+            if let Some(map) = traces.as_ref().filter(|map| TableMap::id_of(event) == Some(map.table_id)) {
+                let traced = trace::read(event, map).map_err(malformed)?;
+                Box::pin(self.add_keys(gtid, &traced, keys)).await?;
                 continue;
             }
             let Some((map, table_keys)) = TableMap::id_of(event).and_then(|id| maps.get(&id)) else {

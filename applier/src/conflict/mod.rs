@@ -12,6 +12,7 @@
 //! | `owned.rs` | how far the window must be: what the target has executed |
 //! | `pair.rs` | whether either link of a pair copies rows |
 //! | `redo.rs` | a transaction that collides, row by row: `row.rs`, `local_row.rs` |
+//! | `trace.rs` | changes that leave nothing in the log by themselves, where three regions write |
 //! | `taken.rs` | rows of the target that a foreign key takes along |
 //! | `admin.rs`, `flip.rs` | what people do with it |
 //! | `record.rs` | the conflict table; rows as JSON by `readable.rs` |
@@ -40,6 +41,7 @@ pub(crate) mod shared;
 pub(crate) mod shelf;
 mod spill;
 mod taken;
+pub(crate) mod trace;
 pub(crate) mod weights;
 pub(crate) mod window;
 mod zoned;

@@ -47,6 +47,8 @@ pub(super) struct Redo<'m> {
     pub(super) open: Vec<Open>,
     /// What was decided in this attempt.
     pub(super) decided: Vec<Conflict>,
+    /// Rows that were taken in this attempt, or would have been if they did not stand there already.
+    pub(super) taken: Vec<usize>,
     /// Notes of keys that this attempt puts in doubt.
     pub(super) doubts: Vec<String>,
     /// Rows that were locked and looked up only when they turned out to collide.
@@ -133,6 +135,7 @@ impl Applier {
         loop {
             redo.decided.clear();
             redo.doubts.clear();
+            redo.taken.clear();
             redo.looked_up.clear();
             redo.locked.clear();
             match self.redo_once(&mut redo).await {
@@ -225,6 +228,7 @@ impl Applier {
         let mut notes: Vec<String> = new.map(|conflict| conflict.insert(&self.schema, &self.link)).collect();
         notes.extend(redo.open.iter().map(|open| open.close(&self.schema)));
         notes.append(&mut redo.doubts);
+        notes.extend(self.traces(redo));
         let began = Instant::now();
         if notes.iter().map(String::len).sum::<usize>() > TOGETHER.min(self.largest_event) {
             for note in notes.drain(..) {

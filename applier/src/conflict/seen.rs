@@ -44,6 +44,12 @@ impl Seen {
         other.0.iter().all(|(region, seen)| self.has(region, &seen.gtids))
     }
 
+    /// Does it hold all that the other holds of every region but one?
+    pub(crate) fn has_all_but(&self, other: &Self, region: &str) -> bool {
+        let others = other.0.iter().filter(|(of, seen)| *of != region && !seen.gtids.is_empty());
+        others.into_iter().all(|(of, seen)| self.has(of, &seen.gtids))
+    }
+
     /// More of a region was applied.
     pub(crate) fn add(&mut self, region: &str, gtids: &GtidSet, clock: u64) {
         let seen = self.0.entry(region.into()).or_default();

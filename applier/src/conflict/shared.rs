@@ -24,6 +24,8 @@ struct Inner {
     kept: watch::Sender<GtidSet>,
     /// What it was last pruned by.
     pruned: Mutex<Arc<Seen>>,
+    /// What the target has applied of the other regions, as far as is known.
+    applied: Mutex<Arc<Seen>>,
     /// Told when more of the log was read.
     moved: watch::Sender<()>,
 }
@@ -35,6 +37,7 @@ impl SharedWindow {
             window: Mutex::new(Window::behind(followed, clock, Limits::default(), folder)),
             kept: watch::Sender::new(GtidSet::new()),
             pruned: Mutex::default(),
+            applied: Mutex::default(),
             moved: watch::Sender::new(()),
         }))
     }
@@ -103,6 +106,36 @@ impl SharedWindow {
             }
         };
         tokio::time::timeout(within, reached).await.is_ok()
+    }
+
+    /// The target has applied this of the other regions.
+    pub(crate) fn applied(&self, more: &Arc<Seen>) {
+        let mut applied = self.0.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        if more.has_all(&applied) {
+            applied.clone_from(more);
+        } else {
+            Arc::make_mut(&mut applied).union_with(more);
+        }
+        drop(applied);
+        self.0.moved.send_replace(());
+    }
+
+    /// Has the target applied all of this, what is of `itself` left out?
+    pub(crate) fn has_applied(&self, seen: &Seen, itself: &str) -> bool {
+        self.0.applied.lock().unwrap_or_else(PoisonError::into_inner).has_all_but(seen, itself)
+    }
+
+    /// Waits until it has; `false` when it takes longer.
+    pub(crate) async fn applies(&self, seen: &Seen, itself: &str, within: Duration) -> bool {
+        let mut moved = self.0.moved.subscribe();
+        let applied = async {
+            while !self.has_applied(seen, itself) {
+                if moved.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(within, applied).await.is_ok()
     }
 
     /// Every transaction still to come has seen this.

@@ -71,6 +71,9 @@ impl Link {
             _ => (behind, clock),
         };
         let window = SharedWindow::behind(behind, clock, config.state_dir.clone());
+        window.applied(&Arc::new(
+            Checkpoint::applied_by_region(&mut session, &config.meta_schema, &config.sync).await?,
+        ));
         let rules = follow::Rules {
             link: self.key.clone(),
             filter: Filter::new(config.objects.clone(), &config.meta_schema),
