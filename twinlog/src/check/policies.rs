@@ -1,8 +1,8 @@
-//! What the file alone shows: its warnings, and policies that do not end equal where many regions write.
+//! What the file alone shows: its warnings, policies that do not end equal where many regions write, and copies that do not.
 
 use std::collections::BTreeSet;
 
-use twinlog::config::{File, Link, Policy};
+use twinlog::config::{File, Initial, Link, Policy};
 
 use super::report::{About, Finding};
 
@@ -20,22 +20,19 @@ pub(crate) fn judge(file: &File) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(about.pass("configuration", "no contradictions"));
     }
-    findings.extend(many_regions(&about, file));
+    let rings = rings(file);
+    findings.extend(many_regions(&about, file, &rings));
+    findings.extend(copies(&about, file, &rings));
     findings
 }
 
 /// With two regions, taking rows on one side and keeping them on the other ends equal. With three or more that all
 /// write it does not.
-fn many_regions(about: &About, file: &File) -> Vec<Finding> {
+fn many_regions(about: &About, file: &File, rings: &[BTreeSet<&str>]) -> Vec<Finding> {
     const ITEM: &str = "policy";
     let mut wrong: Vec<(&Link, Policy, &BTreeSet<&str>)> = Vec::new();
-    let rings = rings(file);
     for link in file.links.values() {
-        let Some(ring) =
-            rings.iter().find(|r| r.contains(link.from.as_str()) && r.contains(link.to.as_str()))
-        else {
-            continue;
-        };
+        let Some(ring) = ring_of(rings, link) else { continue };
         if let Some(policy) = policies(link).find(|p| matches!(p, Policy::Overwrite | Policy::Ignore)) {
             wrong.push((link, policy, ring));
         }
@@ -54,6 +51,28 @@ fn many_regions(about: &About, file: &File) -> Vec<Finding> {
                 .setting(format!("[link.{}] on_conflict = \"newest\"", link.name))
         })
         .collect()
+}
+
+/// What a third region writes meanwhile reaches the target by a link that knows nothing of the copy.
+fn copies(about: &About, file: &File, rings: &[BTreeSet<&str>]) -> Vec<Finding> {
+    let copies = |link: &&Link| matches!(link.initial, Initial::Data | Initial::StructureAndData);
+    let of_many = |link: &&Link| ring_of(rings, link).is_some_and(|ring| ring.len() > 2);
+    let links = file.links.values().filter(copies).filter(of_many);
+    links
+        .map(|link| {
+            about
+                .warn("copies", format!("it copies rows from {}, where three regions or more write", link.from))
+                .on(&link.name)
+                .wanted(format!("tables that are written in {} only, until every link is running", link.from))
+                .why("what a third region writes into a table meanwhile can be missed: compare with twinlog verify if one did")
+                .setting(format!("keep applications in the other regions off what is copied, or [link.{}] initial = \"none\" once all are equal", link.name))
+        })
+        .collect()
+}
+
+/// The regions that a link's changes may meet those of.
+fn ring_of<'r, 'f>(rings: &'r [BTreeSet<&'f str>], link: &Link) -> Option<&'r BTreeSet<&'f str>> {
+    rings.iter().find(|ring| ring.contains(link.from.as_str()) && ring.contains(link.to.as_str()))
 }
 
 fn policies(link: &Link) -> impl Iterator<Item = Policy> + '_ {
@@ -89,7 +108,7 @@ fn rings(file: &File) -> Vec<BTreeSet<&str>> {
 
 #[cfg(test)]
 mod tests {
-    use twinlog::config::{File, Policy};
+    use twinlog::config::{File, Initial, Policy};
 
     use super::judge;
     use crate::check::fixtures::{file, mesh};
@@ -136,6 +155,21 @@ mod tests {
         };
         mesh.links.get_mut("us-asia").unwrap().tables.insert("shop.t".into(), settings);
         assert_eq!(failing(&mesh), ["us-asia"]);
+    }
+
+    #[test]
+    fn a_copy_where_three_regions_write_is_a_warning_and_between_two_none() {
+        let warned = |file: &File| {
+            let all = judge(file).into_iter().filter(|f| f.status == Outcome::Warn);
+            all.filter_map(|f| f.subject).collect::<Vec<_>>()
+        };
+        let mut mesh = mesh();
+        assert!(warned(&mesh).is_empty());
+        mesh.links.get_mut("eu-us").unwrap().initial = Initial::Data;
+        assert_eq!(warned(&mesh), ["eu-us"]);
+        let mut two = file();
+        two.links.get_mut("eu-us").unwrap().initial = Initial::StructureAndData;
+        assert!(warned(&two).is_empty());
     }
 
     #[test]
