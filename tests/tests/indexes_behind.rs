@@ -17,7 +17,11 @@ const SLOWLY: &str = "load = { threads = 2, batch_rows = 200, max_rows_per_secon
 /// A pair of which eu-us makes and copies `shop.big` and `shop.small`, with what its account is granted in us.
 async fn one_way(ddl: bool, lines: &str, granted: &str) -> Pair {
     let ddl = ddl.then_some("eu-us");
-    let mut pair = Pair::one_way(PairOptions { ddl, ..PairOptions::default() }).await;
+    one_way_of(PairOptions { ddl, ..PairOptions::default() }, lines, granted).await
+}
+
+async fn one_way_of(options: PairOptions, lines: &str, granted: &str) -> Pair {
+    let mut pair = Pair::one_way(options).await;
     pair.configure(|file| file.add_to_link("eu-us", &format!("initial = \"structure+data\"\n{lines}")));
     fill(&pair.eu).await;
     pair.us.run(&format!("GRANT {granted} ON shop.* TO twinlog_writer@'127.0.0.1'")).await;
@@ -191,6 +195,64 @@ async fn rows_that_are_written_while_an_index_is_made_do_not_interrupt_the_link(
     ends_in_step(&pair).await;
     let log = pair.log(APPLIER);
     assert!(!log.contains("link interrupted"), "{log}");
+}
+
+/// Of what is written while an index is made a server keeps `innodb_online_alter_log_max_size`, then it gives up: error 1799.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_of_a_table_that_is_written_more_than_the_server_keeps_are_made_while_writers_wait() {
+    let least = ["--innodb-sort-buffer-size=65536", "--innodb-online-alter-log-max-size=65536"];
+    let options = PairOptions { server_args: least.map(Into::into).to_vec(), ..PairOptions::default() };
+    let load = "load = { threads = 2, batch_rows = 200, max_rows_per_second = 6000 }";
+    let pair = one_way_of(options, load, "CREATE, REFERENCES, ALTER").await;
+    until("a third is copied", SOON, async || {
+        match pair.us.connect().await.query_first::<u64, _>("SELECT COUNT(*) FROM shop.big").await {
+            Ok(Some(rows)) if rows >= 4000 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut running = JoinSet::new();
+    // Changes that cancel out, in the target itself.
+    for rows in ["id <= 1500", "id BETWEEN 1501 AND 3000"] {
+        let (mut session, stop) = (pair.us.connect().await, stop.clone());
+        running.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                for statement in [
+                    "BEGIN",
+                    &format!("UPDATE shop.big SET v = v + 1000 WHERE {rows}"),
+                    &format!("UPDATE shop.big SET v = v - 1000 WHERE {rows}"),
+                    "COMMIT",
+                ] {
+                    match session.query_drop(statement).await {
+                        // All of it is rolled back then.
+                        Err(mysql_async::Error::Server(error)) if error.code == 1213 => break,
+                        done => done.expect("a change"),
+                    }
+                }
+            }
+        });
+    }
+    let times = async |words: &str| {
+        let mut times = 0;
+        for (log, ..) in pair.us.rows::<(String, u64, String)>("SHOW BINARY LOGS").await {
+            let events = format!("SHOW BINLOG EVENTS IN '{log}'");
+            let events = pair.us.rows::<(String, u64, String, u32, u64, String)>(&events).await;
+            times += events.iter().filter(|event| event.5.contains(words)).count();
+        }
+        times
+    };
+    until("the indexes are there", SOON, async || {
+        let there = definition(&pair.us, "big").await;
+        if there.contains("`by_v`") { Ok(()) } else { Err(there) }
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = running.join_next().await {
+        ended.expect("a writer does not panic");
+    }
+    ends_in_step(&pair).await;
+    assert_eq!((times_made(&pair.us).await, times("LOCK = SHARED").await), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
