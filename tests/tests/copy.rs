@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use harness::{Pace, Pair, PairOptions, Process, Workload, seed, until};
+use harness::{Finished, Pace, Pair, PairOptions, Process, Workload, seed, until};
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
 
@@ -190,4 +190,53 @@ async fn rows_of_every_type_and_keys_of_every_shape_are_copied_while_they_change
         pair.us.run(&format!("DROP TABLE shop.k_{name}")).await;
     }
     assert_same("copied", &typed, &snapshot(&pair.us).await);
+}
+
+/// Chunks end at values of a key: with another key they say nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_altered_during_the_copy_stops_the_link_which_then_begins_anew_with_a_reset() {
+    let mut pair = Pair::one_way(PairOptions { ddl: Some("eu-us"), ..PairOptions::default() }).await;
+    pair.configure(|file| {
+        file.add_to_link("eu-us", "initial = \"structure+data\"");
+        file.add_to_link("eu-us", "load = { threads = 2, batch_rows = 100, max_rows_per_second = 500 }");
+    });
+    pair.eu
+        .run_all(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.t (id INT NOT NULL, code VARCHAR(20) NOT NULL, v INT NOT NULL, PRIMARY KEY (id))",
+            "SET SESSION cte_max_recursion_depth = 1000000",
+            "INSERT INTO shop.t WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) \
+             SELECT i, CONCAT('code ', i * 7919 % 3001), i FROM n",
+        ])
+        .await;
+    start(&pair);
+    until("some of it is copied", IN_STEP, async || {
+        let there: u64 =
+            pair.us.row("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop'").await;
+        if there == 1 && pair.us.row::<u64>("SELECT COUNT(*) FROM shop.t").await > 300 {
+            Ok(())
+        } else {
+            Err("not yet".into())
+        }
+    })
+    .await;
+    pair.eu.run("ALTER TABLE shop.t DROP PRIMARY KEY, ADD PRIMARY KEY (code)").await;
+    pair.eu.run("UPDATE shop.t SET v = v + 1").await;
+    let status = pair.wait_state("eu-us", "failed", IN_STEP).await;
+    let said = status.json()["error"].to_string();
+    assert!(said.contains("shop.t") && said.contains("twinlog link reset"), "{said}");
+    // What was copied is in the way of a new beginning.
+    let config = pair.config().to_string_lossy().into_owned();
+    for order in [&["reset", "--yes"][..], &["start"]] {
+        if order[0] == "reset" {
+            pair.us.run("DROP TABLE shop.t").await;
+        }
+        let mut words = vec!["link", order[0], "-c", &config, "--link", "eu-us"];
+        words.extend(&order[1..]);
+        let said = Finished::of(&words, IN_STEP).await;
+        assert_eq!(said.code, 0, "{said}");
+    }
+    wait_copied(&pair).await;
+    pair.wait_state("eu-us", "running", IN_STEP).await;
+    pair.wait_in_step(IN_STEP).await;
 }

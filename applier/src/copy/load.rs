@@ -3,7 +3,7 @@
 //! | `database_name`, `table_name`, `chunk` | a row of |
 //! |---|---|
 //! | empty, empty, 0 | the link: `copying`; `copied`, where the other link of its pair settles; `done` |
-//! | a table's names at the source, 0 | the table: `waiting`, `copying`, `done` |
+//! | a table's names at the source, 0 | the table: `waiting`, `copying` by which key, `done` |
 //! | the same, a number | a chunk that is copied: its range of keys, rows and bytes; gone when its table is done. Or keys: `settled`, or in `doubt` |
 //!
 //! Numbers of chunks rise with their keys. A chunk's row commits with its rows. Which tables are copied is settled when
@@ -52,6 +52,8 @@ pub(crate) struct TableState {
     /// The target has not been looked at yet.
     pub(crate) waits: bool,
     pub(crate) done: bool,
+    /// The key by whose values its chunks are cut, as [`SourceTable::key_text`] has it; none was noted where it is `None`.
+    pub(crate) key: Option<String>,
     /// By number, which is the order of their keys.
     pub(crate) chunks: Vec<DoneChunk>,
     pub(crate) rows: u64,
@@ -76,6 +78,8 @@ struct Kept {
     keys: Option<Vec<KeyValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 /// A copy that has begun, and not ended.
@@ -97,7 +101,7 @@ pub(crate) enum KeyRange {
 impl KeyRange {
     /// Reads the column `key_range`.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let Kept { after, upto, keys, .. } = serde_json::from_str(text).ok()?;
+        let Kept { after, upto, keys, key: None, .. } = serde_json::from_str(text).ok()? else { return None };
         Some(keys.map_or(Self::Between(Range { after, upto }), Self::Keys))
     }
 }
@@ -155,9 +159,11 @@ impl Load {
 
     /// Begins a table.
     pub(crate) fn begin_table(&self, table: &SourceTable) -> String {
+        let kept = Kept { key: Some(table.key_text()), ..Kept::default() };
         format!(
-            "UPDATE {} SET state = 'copying', updated_at = NOW(6) WHERE {} AND chunk = 0",
+            "UPDATE {} SET state = 'copying', key_range = {}, updated_at = NOW(6) WHERE {} AND chunk = 0",
             self.table,
+            sql::text(&json(&kept)),
             self.of(&table.database, &table.table)
         )
     }
@@ -311,6 +317,7 @@ impl Load {
             table.bytes += number("bytes_done")?;
             if chunk == 0 {
                 (table.waits, table.done) = (state == "waiting", state == "done");
+                table.key = serde_json::from_str::<Kept>(&range).ok().and_then(|kept| kept.key);
                 continue;
             }
             let read = KeyRange::read(&range).ok_or_else(|| malformed("range of keys", &range))?;

@@ -303,6 +303,16 @@ async fn resume(
     state: &TableState,
     passed_over: PassedOver,
 ) -> Result<Copied, Error> {
+    if let Some(before) = state.key.as_ref().filter(|before| !state.done && **before != table.key_text()) {
+        return Err(Error::Copy {
+            table: table.name(),
+            what: format!(
+                "its key was altered while it was copied, from ({before}) to ({}): its chunks are cut by the one before",
+                table.key_text()
+            ),
+            remedy: "drop or empty it in the target, then begin anew with twinlog link reset".into(),
+        });
+    }
     let shape = table.key.as_ref().map(|key| key.shape.clone());
     let mut ranges = Ranges::new(shape);
     if state.done {

@@ -63,6 +63,21 @@ impl SourceTable {
         format!("{}.{}", self.database, self.table)
     }
 
+    /// The key by whose values its chunks are cut: values of one are no values of another, or lie in another order. Empty
+    /// where nothing names its rows.
+    pub(crate) fn key_text(&self) -> String {
+        let parts = self.key.iter().flat_map(|key| &key.key.parts);
+        let part = |(column, goes_down): &(Selected, bool)| {
+            let mut text = format!("{} {:?}", column.name, column.kind).to_lowercase();
+            for more in [column.collation.as_deref(), goes_down.then_some("desc")].into_iter().flatten() {
+                text.push(' ');
+                text.push_str(more);
+            }
+            text
+        };
+        parts.map(part).collect::<Vec<_>>().join(", ")
+    }
+
     /// Is it called so in the target?
     pub(crate) fn is_there(&self, (database, table): &Name) -> bool {
         self.map.database == *database && self.map.table == *table
