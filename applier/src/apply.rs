@@ -58,7 +58,7 @@ pub(crate) struct Applier {
     pub(crate) conflicts: Conflicts,
     /// The conflict window, where one is kept.
     pub(crate) window: Option<SharedWindow>,
-    /// There where three regions or more write.
+    /// There where further regions write into the target.
     pub(crate) early: Option<Early>,
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
@@ -85,8 +85,8 @@ pub(crate) struct Tools {
     pub(crate) max_packet: usize,
     pub(crate) conflicts: Conflicts,
     pub(crate) window: Option<SharedWindow>,
-    /// Do three regions or more write?
-    pub(crate) is_mesh: bool,
+    /// Further regions that write into the target.
+    pub(crate) others: Vec<String>,
     pub(crate) owners: Owners,
     pub(crate) collations: Arc<Collations>,
     pub(crate) open: Vec<Gtid>,
@@ -140,7 +140,7 @@ impl Applier {
             largest_event: fits,
             conflicts: tools.conflicts,
             window: tools.window,
-            early: tools.is_mesh.then(Early::default),
+            early: Early::new(tools.others),
             owners: tools.owners,
             weights: Weights::new(tools.collations.clone()),
             collations: tools.collations,

@@ -17,10 +17,10 @@ const SMALL: u64 = 8;
 impl Applier {
     /// Commits a group, or finds what in it can't be.
     pub(crate) async fn apply(&mut self, group: Group) -> Result<(), Error> {
+        self.wait_for_seen(&group).await?;
         if let Some(at) = group.members().iter().position(|m| m.largest_event() > self.largest_event) {
             return Box::pin(self.apply_around_large(group, at)).await;
         }
-        self.wait_for_seen(&group).await?;
         let known = match self.known_collisions(&group).await {
             Ok(known) => known,
             Err(Failure::Fatal(error)) => return Err(error),

@@ -41,6 +41,8 @@ pub struct Config {
     pub ddl_back: bool,
     /// Every region of the sync, with the GTID uuids the file gives it beyond its server's own.
     pub regions: BTreeMap<String, Vec<Uuid>>,
+    /// Further regions that have a link into `to`: what this one's source has seen of them comes there by that.
+    pub others: Vec<String>,
     /// How large a group may grow.
     pub group: GroupLimits,
     /// Groups side by side; 1: one after the other.

@@ -42,6 +42,8 @@ pub(crate) struct Member {
     pub(crate) mark: Mark,
     /// What its region had seen of the others, and its hybrid time.
     pub(crate) seen: Arc<Seen>,
+    /// The same as it was when its region had last applied rows: what it passed over does not count.
+    pub(crate) saw: Arc<Seen>,
     pub(crate) time: u64,
     pub(crate) committed_at: u64,
     /// The source's dependency numbers, where it tells them.

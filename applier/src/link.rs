@@ -211,7 +211,7 @@ impl Link {
             max_packet: facts.max_packet,
             conflicts: config.conflicts.clone(),
             window,
-            is_mesh: config.regions.len() > 2,
+            others: config.others.clone(),
             owners,
             collations,
             open: open.into_iter().map(|(gtid, _)| gtid).collect(),

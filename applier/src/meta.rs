@@ -17,6 +17,7 @@
 //! | `mark` | a row that who compares the regions writes, to see it pass: a link writes its checkpoint at once |
 
 use binlog::GtidSet;
+use binlog::stamp::TRACE_TABLE;
 use uuid::Uuid;
 use wire::{Connection, ServerError};
 
@@ -79,7 +80,7 @@ impl Meta {
             (MARK_TABLE, MARK_COLUMNS.to_owned()),
             (copy::LOAD_TABLE, copy::LOAD_COLUMNS.to_owned()),
             (record::TABLE, record::COLUMNS.to_owned()),
-            (trace::TABLE, trace::COLUMNS.to_owned()),
+            (TRACE_TABLE, trace::COLUMNS.to_owned()),
             (life::TABLE, life::COLUMNS.to_owned()),
             (life::SKIP_TABLE, life::SKIP_COLUMNS.to_owned()),
             (structure::TABLE, structure::COLUMNS.to_owned()),

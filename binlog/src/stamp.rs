@@ -15,6 +15,8 @@ use crate::row::{Image, RowChange, RowsEvent, TableMap, Value};
 
 /// The table's name in the meta schema.
 pub const CHECKPOINT_TABLE: &str = "checkpoint";
+/// The table that changes pass through which change nothing where they arrive: always empty.
+pub const TRACE_TABLE: &str = "trace";
 /// Each link has rows in slots 0 to 15, written in turn, so that a replica of the target can run neighbouring
 /// groups side by side.
 pub const SLOTS: u8 = 16;

@@ -6,14 +6,14 @@
 //! SET @twinlog_without_echo = 'sync/meta schema/region'
 //! ```
 //! Of a transaction that begins with a stamp of that sync and region, what is sent is its GTID, what it writes into the
-//! meta schema (the stamp first), and its end; and one table map of what else it changes, so that the link knows that it
+//! meta schema (the stamp first; rows of the table `trace` not), and its end; and one table map of what else it changes, so that the link knows that it
 //! was more than a checkpoint. The link decides as before: here nothing is dropped, only made smaller. A transaction that
 //! the source has compressed goes as it is.
 
 use std::collections::HashSet;
 
 use binlog::row::TableMap;
-use binlog::stamp::{self, CHECKPOINT_TABLE};
+use binlog::stamp::{self, CHECKPOINT_TABLE, TRACE_TABLE};
 use binlog::{Event, EventKind};
 
 /// Whose echo: sync, meta schema, region.
@@ -106,6 +106,11 @@ impl Echo {
             }
             State::Inside { meta, has_map } => {
                 let id = TableMap::id_of(event).unwrap_or(u64::MAX);
+                if names == (self.of.meta_schema.as_str(), TRACE_TABLE) {
+                    // Rows of the downstream's own region once more.
+                    meta.remove(&id);
+                    return true;
+                }
                 if names.0 == self.of.meta_schema {
                     meta.insert(id);
                     return false;

@@ -177,6 +177,41 @@ async fn a_change_that_changes_nothing_where_it_comes_early_is_not_undone_by_the
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_comes_before_its_parent_of_a_third_region_waits_for_it() {
+    let mut mesh = Mesh::new().await;
+    mesh.configure(|file| {
+        Mesh::LINKS.into_iter().for_each(|link| file.add_to_link(link, "on_conflict = \"newest\""))
+    });
+    for region in &mesh.regions {
+        region
+            .run_all(&[
+                "CREATE DATABASE shop",
+                "CREATE TABLE shop.parent (id INT PRIMARY KEY)",
+                "CREATE TABLE shop.child (id INT PRIMARY KEY, parent INT, FOREIGN KEY (parent) REFERENCES shop.parent (id))",
+            ])
+            .await;
+    }
+    mesh.start().await;
+    mesh.wait_running(WITHIN).await;
+    let [eu, us, ap] = &mesh.regions;
+    link(&mesh, "pause", "eu-us").await;
+    eu.run("INSERT INTO shop.parent VALUES (1)").await;
+    reads(ap, "SELECT COUNT(*) FROM shop.parent", 1).await;
+    ap.run("INSERT INTO shop.child VALUES (1, 1)").await;
+    until("ap-us waits for the parent", WITHIN, async || {
+        let status = mesh.try_status().await?.link("ap-us")?;
+        let says = status.text("reason").contains("waits for what its region had seen of eu");
+        if says { Ok(()) } else { Err(status.json().to_string()) }
+    })
+    .await;
+    link(&mesh, "resume", "eu-us").await;
+    reads(us, "SELECT COUNT(*) FROM shop.child", 1).await;
+    mesh.wait_running(WITHIN).await;
+    mesh.wait_in_step(WITHIN).await;
+    assert_eq!(us.row::<u64>("SELECT COUNT(*) FROM twinlog.conflict").await, 0);
+}
+
 /// docs/initial-load.md says so: with three regions a table is written in the one that it is copied from only, until it
 /// is everywhere.
 async fn is_copied_and_then_written_everywhere(mesh: &Mesh, table: &'static str, kills: u32) {

@@ -103,7 +103,7 @@ impl Applier {
 
     /// A relay that is at its size limit reads no further before more is acknowledged: while waiting for it, the
     /// checkpoint says what the window is done with.
-    async fn let_go(&mut self, window: &SharedWindow) -> Result<(), Error> {
+    pub(super) async fn let_go(&mut self, window: &SharedWindow) -> Result<(), Error> {
         let done = window.done();
         if done == *self.checkpoint.done() || self.is_copying() {
             return Ok(());

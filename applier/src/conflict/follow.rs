@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use binlog::event::Query;
 use binlog::row::{RowsEvent, TableMap};
+use binlog::stamp::TRACE_TABLE;
 use binlog::{Event, EventKind, Gtid, GtidSet};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -373,7 +374,7 @@ impl TargetLog {
             if event.kind() == EventKind::TableMap {
                 let (database, table) = TableMap::names_of(event).map_err(malformed)?;
                 let id = TableMap::id_of(event).unwrap_or(u64::MAX);
-                if (database, table) == (self.rules.meta_schema.as_str(), trace::TABLE) {
+                if (database, table) == (self.rules.meta_schema.as_str(), TRACE_TABLE) {
                     traces = Some(TableMap::parse(event).map_err(malformed)?);
                 } else if self.rules.filter.keeps_there(database, table) {
                     let map = TableMap::parse(event).map_err(malformed)?;

@@ -57,6 +57,8 @@ struct Region {
 struct Link {
     read: usize,
     source: Follower,
+    /// What the source's region had applied of the others when it last applied rows.
+    saw: Seen,
     applied: GtidSet,
     target_read: usize,
     target: Follower,
@@ -127,6 +129,9 @@ impl World {
             let (own, at) = (logged.stamp.is_none(), logged.transaction.committed_at);
             let stamps: Vec<Stamp> = logged.stamp.iter().cloned().collect();
             let time = link.source.take(&stamps, own, at).unwrap();
+            if !own && !logged.rows.is_empty() {
+                link.saw = (*link.source.seen).clone();
+            }
             if own {
                 let transaction = logged.transaction.clone();
                 self.apply(&mut link, from, to, &transaction, if self.naive_clock { at } else { time });
@@ -142,7 +147,9 @@ impl World {
         self.follow_target(link, from, to);
         let incoming = Effective { time, region: self.names[from].clone() };
         let seen: &Seen = &link.source.seen;
-        let is_early = !link.target.seen.has_all_but(seen, &self.names[to]);
+        let others: Vec<String> =
+            self.names.iter().filter(|name| **name != self.names[to]).cloned().collect();
+        let is_early = !link.target.seen.has_all_of(&link.saw, &others);
         let mut rows = Vec::new();
         for (row, value) in &t.ops {
             let unseen = link.window.unseen(&row_key(*row), seen).unwrap();

@@ -131,7 +131,7 @@ impl Applier {
     async fn redo_together(&mut self, members: &[Member]) -> Result<(), Failure> {
         let mut redo = self.prepare_redo(members).await.map_err(Failure::Fatal)?;
         let attempts = if members.len() == 1 { ATTEMPTS } else { ATTEMPTS_TOGETHER };
-        let mut locked_out = 0;
+        let (mut locked_out, mut was_held) = (0, false);
         loop {
             redo.decided.clear();
             redo.doubts.clear();
@@ -145,6 +145,11 @@ impl Applier {
                     self.wait_for_window(&needed).await.map_err(Failure::Fatal)?;
                 }
                 Err(Failure::Undecided(conflict)) if members.len() == 1 => {
+                    // Its parent, say, may come from a third region, and be here in a moment.
+                    if !was_held && self.hold_undecided(&members[0]).await.map_err(Failure::Fatal)? {
+                        was_held = true;
+                        continue;
+                    }
                     return Err(Failure::Fatal(self.report(&redo, *conflict).await));
                 }
                 Err(Failure::Refused(source)) if matches!(source.code, 1205 | 1213) => {

@@ -13,7 +13,7 @@ use crate::config::TableRules;
 use crate::group::{Member, binlog_statement};
 
 /// A transaction is held in memory, several times over, while it is decided row by row.
-const MOST_BYTES: usize = 128 << 20;
+pub(super) const MOST_BYTES: usize = 128 << 20;
 
 /// One row's change.
 pub(super) struct Row {

@@ -44,10 +44,10 @@ impl Seen {
         other.0.iter().all(|(region, seen)| self.has(region, &seen.gtids))
     }
 
-    /// Does it hold all that the other holds of every region but one?
-    pub(crate) fn has_all_but(&self, other: &Self, region: &str) -> bool {
-        let others = other.0.iter().filter(|(of, seen)| *of != region && !seen.gtids.is_empty());
-        others.into_iter().all(|(of, seen)| self.has(of, &seen.gtids))
+    /// Does it hold all that the other holds of these regions?
+    pub(crate) fn has_all_of(&self, other: &Self, regions: &[String]) -> bool {
+        let of_these = regions.iter().filter_map(|region| other.0.get_key_value(region));
+        of_these.filter(|(_, seen)| !seen.gtids.is_empty()).all(|(of, seen)| self.has(of, &seen.gtids))
     }
 
     /// More of a region was applied.

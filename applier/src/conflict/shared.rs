@@ -120,16 +120,16 @@ impl SharedWindow {
         self.0.moved.send_replace(());
     }
 
-    /// Has the target applied all of this, what is of `itself` left out?
-    pub(crate) fn has_applied(&self, seen: &Seen, itself: &str) -> bool {
-        self.0.applied.lock().unwrap_or_else(PoisonError::into_inner).has_all_but(seen, itself)
+    /// Has the target applied all of this that is of these regions?
+    pub(crate) fn has_applied(&self, seen: &Seen, of: &[String]) -> bool {
+        self.0.applied.lock().unwrap_or_else(PoisonError::into_inner).has_all_of(seen, of)
     }
 
     /// Waits until it has; `false` when it takes longer.
-    pub(crate) async fn applies(&self, seen: &Seen, itself: &str, within: Duration) -> bool {
+    pub(crate) async fn applies(&self, seen: &Seen, of: &[String], within: Duration) -> bool {
         let mut moved = self.0.moved.subscribe();
         let applied = async {
-            while !self.has_applied(seen, itself) {
+            while !self.has_applied(seen, of) {
                 if moved.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }

@@ -1,5 +1,5 @@
-//! Changes that leave nothing in the target's log by themselves, written down there all the same: only where three regions
-//! or more write.
+//! Changes that leave nothing in the target's log by themselves, written down there all the same: only where further regions
+//! write into the target too.
 //!
 //! A deletion of a row that is gone, or a row that comes to what stands there already, changes nothing, so the server
 //! logs nothing. Yet it was decided: what is older and comes later, from a third region, must find that it was. With two
@@ -15,18 +15,17 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use binlog::row::{RowsEvent, TableMap, Value};
+use binlog::stamp::TRACE_TABLE;
 use binlog::{Event, EventError};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::redo::Redo;
+use super::row::MOST_BYTES;
 use crate::Error;
 use crate::apply::Applier;
 use crate::group::{Group, Member};
 use crate::sql;
-
-/// The table's name in the meta schema.
-pub(crate) const TABLE: &str = "trace";
 
 /// Its columns.
 pub(crate) const COLUMNS: &str = "\
@@ -46,59 +45,97 @@ const SIZE: std::ops::Range<usize> = 9..13;
 const PATIENCE: Duration = Duration::from_millis(20);
 /// After one that was waited for in vain, others are not for so long.
 const IMPATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of a transaction that is waited for as long as it takes: it is too large to be done row by row.
-const LARGE: usize = 8 << 20;
+/// Of more bytes or rows it takes long to be done row by row: it is held longer.
+const LARGE: (usize, u64) = (8 << 20, 1000);
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a long wait looks around.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Holds transactions that come early.
 #[derive(Debug)]
 pub(crate) struct Early {
-    /// Until then nothing is waited for.
+    /// Further regions that write into the target: what was seen of others never comes there.
+    others: Vec<String>,
+    /// Until then little is waited for.
     impatient_until: Instant,
 }
 
-impl Default for Early {
-    fn default() -> Self {
-        Self { impatient_until: Instant::now() }
+impl Early {
+    /// `None`: nobody else writes into the target.
+    pub(crate) fn new(others: Vec<String>) -> Option<Self> {
+        (!others.is_empty()).then(|| Self { others, impatient_until: Instant::now() })
     }
 }
 
 impl Applier {
     /// Does a transaction come before something that its region had seen?
     pub(super) fn is_early(&self, member: &Member) -> bool {
-        let Some(window) = self.window.as_ref().filter(|_| self.early.is_some()) else { return false };
+        let (Some(window), Some(early)) = (&self.window, &self.early) else { return false };
         member.tables.iter().any(|table| self.is_watched(table))
-            && !window.has_applied(&member.seen, &self.link.to)
+            && !window.has_applied(&member.saw, &early.others)
     }
 
-    /// Waits a little for what the group's regions had seen; a large transaction as long as it takes.
+    /// Waits a little for what the group's regions had seen. One that can't be done row by row is held as long as it
+    /// takes.
     pub(crate) async fn wait_for_seen(&mut self, group: &Group) -> Result<(), Error> {
-        let Some(window) = self.window.clone() else { return Ok(()) };
         for member in group.members() {
             if !self.is_early(member) {
                 continue;
             }
-            let is_large = member.spilled.is_some() || member.bytes() > LARGE;
-            while is_large && !window.applies(&member.seen, &self.link.to, IMPATIENCE).await {
-                if self.stop.is_cancelled() {
-                    return Err(Error::Stopped);
-                }
-                self.progress.waits_for(Some(format!(
-                    "transaction {} waits for what its region had seen of the others",
-                    member.gtid
-                )));
-            }
-            if is_large {
-                self.progress.waits_for(None);
+            if member.bytes() > MOST_BYTES || member.largest_event() > self.largest_event {
+                self.hold(member, None).await?;
                 continue;
             }
-            let Some(early) = &mut self.early else { return Ok(()) };
-            if early.impatient_until <= Instant::now()
-                && !window.applies(&member.seen, &self.link.to, PATIENCE).await
+            let Some(early) = &self.early else { return Ok(()) };
+            if early.impatient_until > Instant::now() {
+                continue;
+            }
+            let is_large = member.bytes() > LARGE.0 || member.rows.total() > LARGE.1;
+            let patience = if is_large { LONG_PATIENCE } else { PATIENCE };
+            if !self.hold(member, Some(patience)).await?
+                && let Some(early) = &mut self.early
             {
-                early.impatient_until = Instant::now() + IMPATIENCE;
+                early.impatient_until = Instant::now() + if is_large { LONG_PATIENCE } else { IMPATIENCE };
             }
         }
         Ok(())
+    }
+
+    /// Holds a transaction that nobody can decide until it is not early any more: what it lacks may be on its way. Has it
+    /// all now?
+    pub(super) async fn hold_undecided(&mut self, member: &Member) -> Result<bool, Error> {
+        if self.is_early(member) { self.hold(member, Some(LONG_PATIENCE)).await } else { Ok(false) }
+    }
+
+    /// Waits, holding no locks, until the target has all that a transaction's region had seen; `false` when it takes longer.
+    async fn hold(&mut self, member: &Member, within: Option<Duration>) -> Result<bool, Error> {
+        let (Some(window), Some(early)) = (self.window.clone(), &self.early) else { return Ok(true) };
+        let others = early.others.clone();
+        let until = within.map(|within| Instant::now() + within);
+        let mut says = false;
+        let has_all = loop {
+            let left = until.map_or(LOOK, |until| LOOK.min(until.duration_since(Instant::now())));
+            if window.applies(&member.saw, &others, left).await {
+                break true;
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                break false;
+            }
+            if self.stop.is_cancelled() {
+                return Err(Error::Stopped);
+            }
+            says = true;
+            let gtid = &member.gtid;
+            self.progress.waits_for(Some(format!(
+                "transaction {gtid} waits for what its region had seen of {}",
+                others.join(", ")
+            )));
+            self.let_go(&window).await?;
+        };
+        if says {
+            self.progress.waits_for(None);
+        }
+        Ok(has_all)
     }
 
     /// The statements that write down the rows which were taken; none where two regions write.
@@ -114,7 +151,7 @@ impl Applier {
                 _ => pieces.push(bytes),
             }
         }
-        let (table, link) = (sql::table(&self.schema, TABLE), sql::text(&self.link.text()));
+        let (table, link) = (sql::table(&self.schema, TRACE_TABLE), sql::text(&self.link.text()));
         let insert = |(number, events): (usize, &Vec<u8>)| {
             format!(
                 "INSERT INTO {table} VALUES ({link}, {number}, FROM_BASE64('{}'))",

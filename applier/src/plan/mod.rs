@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use binlog::row::TableMap;
-use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp};
+use binlog::stamp::{self, CHECKPOINT_TABLE, Stamp, TRACE_TABLE};
 use binlog::{Event, EventKind, Gtid, GtidSet};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::catalog::Catalog;
-use crate::conflict::seen::Follower;
+use crate::conflict::seen::{Follower, Seen};
 use crate::conflict::shared::SharedWindow;
 use crate::copy::Weaver;
 use crate::count::{self, RowCounter};
@@ -55,6 +55,8 @@ pub(crate) struct Planner {
     counter: RowCounter,
     /// The source's hybrid clock, and what its region has seen.
     follower: Follower,
+    /// What the source's region had applied of the others when it last applied rows.
+    saw: Arc<Seen>,
     progress: Progress,
     group: Group,
     passed: Passed,
@@ -98,6 +100,7 @@ impl Planner {
         Self {
             rules,
             origins,
+            saw: follower.seen.clone(),
             follower,
             catalog,
             counter: RowCounter::default(),
@@ -341,6 +344,7 @@ impl Planner {
             covers,
             mark,
             seen,
+            saw: self.saw.clone(),
             time,
             committed_at,
             order,
@@ -383,6 +387,16 @@ impl Planner {
         self.progress.passed(&t.gtid);
     }
 
+    /// Did it bring rows, or decide about some that it left as they were?
+    fn carries_rows(&self, t: &Transaction) -> bool {
+        let traced = (self.rules.meta_schema.as_str(), TRACE_TABLE);
+        let is_traced = |e: &Event| {
+            e.kind() == EventKind::TableMap && TableMap::names_of(e).is_ok_and(|name| name == traced)
+        };
+        self.carries_more_than_meta(t)
+            || matches!(&t.body, Body::Rows(rows) if rows.head().iter().any(is_traced))
+    }
+
     fn carries_more_than_meta(&self, t: &Transaction) -> bool {
         let is_foreign = |e: &Event| {
             e.kind() == EventKind::TableMap
@@ -421,6 +435,9 @@ impl Planner {
         let is_own = ours.is_empty() && origin == self.rules.from;
         let taken = self.follower.take(&ours, is_own, t.committed_at);
         taken.map_err(|what| Error::BadStamp { gtid: t.gtid.clone(), what })?;
+        if !ours.is_empty() && self.carries_rows(t) {
+            self.saw = self.follower.seen.clone();
+        }
         Ok(origin)
     }
 }

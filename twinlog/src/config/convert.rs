@@ -61,6 +61,7 @@ pub fn applier_config(file: &File, link: &str) -> Result<applier::Config, Faults
         ddl: link.ddl,
         ddl_back: file.way_back(link).is_some_and(|back| back.ddl),
         regions: file.regions.values().map(|r| (r.name.clone(), r.gtid_uuids.clone())).collect(),
+        others: others(file, link),
         group: group(file, link),
         workers: link.workers,
         spill_dir: file.sync.state_dir.join("spill"),
@@ -148,6 +149,12 @@ pub fn region_servers(file: &File, name: &str) -> Result<Vec<ConnectOptions>, Fa
     let Mysql { reader, writer, .. } = &region.mysql;
     let account = if written || reader.user.is_empty() { writer } else { reader };
     servers(file, &region.mysql, account)
+}
+
+/// The further regions that write into a link's target.
+fn others(file: &File, link: &Link) -> Vec<String> {
+    let into_it = file.links.values().filter(|other| other.to == link.to && other.from != link.from);
+    into_it.map(|other| other.from.clone()).collect()
 }
 
 /// How large a group may grow. Where three or more regions look for conflicts by rows, a group is one transaction: its

@@ -462,6 +462,17 @@ fn where_three_regions_look_for_conflicts_by_rows_a_group_is_one_transaction() {
 }
 
 #[test]
+fn a_link_knows_which_further_regions_write_into_its_target() {
+    let third = "[region.ap]\nmysql.address = \"10.2.0.5\"\nmysql.user = \"twinlog\"\nmysql.password = \"a\"\n\
+         relay.listen = \"127.0.0.1:3409\"\nrelay.password = \"r\"\n[link.ap-us]\nfrom = \"ap\"\nto = \"us\"\n[link.eu-us]";
+    let file = read(&PAIR.replace("[link.eu-us]", third)).unwrap();
+    let of = |link: &str| applier_config(&file, link).unwrap().others;
+    assert_eq!(of("eu-us"), ["ap"]);
+    assert_eq!(of("ap-us"), ["eu"]);
+    assert!(of("us-eu").is_empty(), "ap does not write into eu");
+}
+
+#[test]
 fn a_relay_starts_where_it_is_told() {
     let start = |text: &str| {
         changed("relay.password = \"r\"", &format!("relay.password = \"r\"\nrelay.start = \"{text}\""))
