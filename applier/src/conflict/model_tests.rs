@@ -249,11 +249,12 @@ impl World {
 
 /// Puts a row there, or takes it away; is that a change?
 fn put(rows: &mut Rows, row: u8, value: Option<String>) -> bool {
-    let before = match value.clone() {
-        Some(value) => rows.insert(row, value),
-        None => rows.remove(&row),
-    };
-    before != value
+    let changes = rows.get(&row) != value.as_ref();
+    match value {
+        Some(value) => _ = rows.insert(row, value),
+        None => _ = rows.remove(&row),
+    }
+    changes
 }
 
 fn schedules() -> u64 {
