@@ -54,10 +54,10 @@ async fn all_is_copied(mesh: &Mesh, table: &str) {
     }
 }
 
-/// `TWINLOG_STORM_SECONDS`, as for a pair.
+/// `TWINLOG_STORM_SECONDS`, as for a pair; 12 when it is not set.
 fn storm() -> Duration {
     let seconds = std::env::var("TWINLOG_STORM_SECONDS").ok().and_then(|s| s.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(20))
+    Duration::from_secs(seconds.unwrap_or(12))
 }
 
 /// Changes the same few rows of a table as everybody else does, until the time is over.
