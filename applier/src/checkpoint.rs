@@ -159,18 +159,14 @@ impl Checkpoint {
         schema: &str,
         sync: &str,
     ) -> Result<Seen, Error> {
-        let failed = Error::target("reading the checkpoints");
-        let query = format!("SELECT origin, link, gtid_set FROM {}", sql::table(schema, CHECKPOINT_TABLE));
-        let rows = connection.query_rows(query).await.map_err(&failed)?;
         let mut all = Seen::default();
-        for row in rows.iter() {
-            let link = row.text("link").map_err(&failed)?;
-            if link.split_once('/').is_none_or(|(of, _)| of != sync) {
-                continue;
+        for (link, set) in Self::applied_by_link(connection, schema).await? {
+            // Rows that stamp repairs and copies have longer keys.
+            if let [of, from, _] = link.split('/').collect::<Vec<_>>()[..]
+                && of == sync
+            {
+                all.add(from, &set, 0);
             }
-            let set = row.text("gtid_set").map_err(&failed)?;
-            let set = set.parse().map_err(|_| malformed("gtid_set"))?;
-            all.add(&row.text("origin").map_err(&failed)?, &set, 0);
         }
         Ok(all)
     }

@@ -37,12 +37,7 @@ impl Sync {
         fs::write(folder.join("secret"), PASSWORD)?;
         let relay_port = free_port().context("no free port")?;
         let tls = if tls { "required" } else { "disabled" };
-        let region = |name: &str, port: u16| {
-            format!(
-                "[region.{name}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\nmysql.password_file = \"secret\"\n\
-                 mysql.tls = \"{tls}\"\n"
-            )
-        };
+        let region = |name: &str, port: u16| region(name, port, tls);
         let mut text = format!(
             "[sync]\nname = \"bench\"\ntables = [\"sbtest.*\"]\nstate_dir = \"state\"\n{}",
             region("eu", source)
@@ -65,10 +60,7 @@ impl Sync {
         let sync = Self::new(folder, source, None, start, false)?;
         let mut text = fs::read_to_string(&sync.file)?;
         for (at, port) in targets.iter().enumerate() {
-            let region = format!(
-                "[region.t{at}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\n\
-                 mysql.password_file = \"secret\"\nmysql.tls = \"disabled\"\n"
-            );
+            let region = region(&format!("t{at}"), *port, "disabled");
             text.push_str(&format!("{region}[link.eu-t{at}]\nfrom = \"eu\"\nto = \"t{at}\"\n"));
         }
         fs::write(&sync.file, text)?;
@@ -218,6 +210,14 @@ impl Drop for Sync {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The section of a region without a relay.
+fn region(name: &str, port: u16, tls: &str) -> String {
+    format!(
+        "[region.{name}]\nmysql.address = \"127.0.0.1:{port}\"\nmysql.user = \"{USER}\"\nmysql.password_file = \"secret\"\n\
+         mysql.tls = \"{tls}\"\n"
+    )
 }
 
 /// Waits until the target's checkpoint covers `wanted`.

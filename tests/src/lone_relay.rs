@@ -177,9 +177,7 @@ impl LoneRelay {
 
     /// What `status` says of it.
     pub async fn status(&self) -> Result<LinkStatus, String> {
-        let config = self.config.to_string_lossy();
-        let finished = Finished::of(&["status", "-c", &config, "--json"], SOON).await;
-        SyncStatus::parse(finished.code, &finished.out).and_then(|status| status.relay("eu"))
+        SyncStatus::ask(&self.config).await?.relay("eu")
     }
 
     /// Waits until it is in this state, and gives its status.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::binary::Finished;
 use crate::config::{LinkSection, RegionSection, SyncFile};
 use crate::ports::free_port;
 use crate::schema::SCHEMA;
@@ -16,9 +15,6 @@ use crate::{
 
 /// From the start until every link runs.
 const START: Duration = Duration::from_secs(60);
-/// How long `twinlog status` may take.
-const STATUS: Duration = Duration::from_secs(20);
-
 /// Regions `eu`, `us` and `ap`, and six links.
 pub struct Mesh {
     // Dropped before the servers it talks to.
@@ -87,12 +83,17 @@ impl Mesh {
         &self.config
     }
 
-    /// Starts `twinlog up`, and waits until every link says that it runs, copies, or is paused.
-    pub async fn start(&self) {
+    /// Starts `twinlog up`.
+    pub fn launch(&self) {
         let mut command = twinlog();
         command.args(["up", "-c"]).arg(&self.config);
         let up = TwinlogProcess::start_plain("up", &command, &self.folder.path().join("up.log"));
         *self.up.lock().unwrap_or_else(PoisonError::into_inner) = Some(up);
+    }
+
+    /// Starts `twinlog up`, and waits until every link says that it runs, copies, or is paused.
+    pub async fn start(&self) {
+        self.launch();
         self.wait_states("every link works", START, |state| {
             ["running", "copying", "catching-up", "paused"].contains(&state)
         })
@@ -107,9 +108,7 @@ impl Mesh {
 
     /// What `twinlog status --json` says.
     pub async fn try_status(&self) -> Result<SyncStatus, String> {
-        let config = self.config.to_string_lossy();
-        let finished = Finished::of(&["status", "-c", &config, "--json"], STATUS).await;
-        SyncStatus::parse(finished.code, &finished.out).map_err(|e| format!("{e}: {}", finished.err))
+        SyncStatus::ask(&self.config).await
     }
 
     /// Waits until every link says that it runs.
@@ -146,9 +145,7 @@ impl Mesh {
 impl Drop for Mesh {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let status = twinlog().args(["status", "-c"]).arg(&self.config).output();
-            let status = status.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-            eprintln!("--- status\n{}", status.unwrap_or_default());
+            SyncStatus::show(&self.config);
         }
     }
 }

@@ -21,9 +21,6 @@ use crate::{
 /// From the start of the processes until they say they run.
 const START: Duration = Duration::from_secs(30);
 
-/// How long `twinlog status` may take.
-const STATUS: Duration = Duration::from_secs(20);
-
 /// What a pair is to be.
 #[derive(Clone, Debug)]
 pub struct PairOptions {
@@ -247,9 +244,7 @@ impl Pair {
 
     /// What `twinlog status --json` says.
     pub async fn try_status(&self) -> Result<SyncStatus, String> {
-        let config = self.config.to_string_lossy();
-        let finished = Finished::of(&["status", "-c", &config, "--json"], STATUS).await;
-        SyncStatus::parse(finished.code, &finished.out).map_err(|e| format!("{e}: {}", finished.err))
+        SyncStatus::ask(&self.config).await
     }
 
     /// The status of one link.
@@ -323,9 +318,7 @@ impl Pair {
 impl Drop for Pair {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let status = twinlog().args(["status", "-c"]).arg(&self.config).output();
-            let status = status.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-            eprintln!("--- status\n{}", status.unwrap_or_default());
+            SyncStatus::show(&self.config);
             for region in [&self.eu, &self.us] {
                 eprintln!("--- mysqld {} (the end of its log)\n{}", region.name(), region.log_tail());
             }

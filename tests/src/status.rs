@@ -1,6 +1,15 @@
 //! What `twinlog status --json` says.
 
+use std::path::Path;
+use std::time::Duration;
+
 use serde_json::Value;
+
+use crate::binary::Finished;
+use crate::twinlog;
+
+/// How long `twinlog status` may take.
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// The whole answer.
 #[derive(Clone, Debug)]
@@ -15,8 +24,21 @@ pub struct SyncStatus {
 pub struct LinkStatus(Value);
 
 impl SyncStatus {
+    /// Asks for it.
+    pub(crate) async fn ask(config: &Path) -> Result<Self, String> {
+        let finished = Finished::of(&["status", "-c", &config.to_string_lossy(), "--json"], WITHIN).await;
+        Self::parse(finished.code, &finished.out).map_err(|e| format!("{e}: {}", finished.err))
+    }
+
+    /// Prints it as people see it: for a test that fails.
+    pub(crate) fn show(config: &Path) {
+        let status = twinlog().args(["status", "-c"]).arg(config).output();
+        let status = status.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+        eprintln!("--- status\n{}", status.unwrap_or_default());
+    }
+
     /// Reads what the command printed.
-    pub(crate) fn parse(code: i32, text: &str) -> Result<Self, String> {
+    fn parse(code: i32, text: &str) -> Result<Self, String> {
         let json = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}: {text}"))?;
         Ok(Self { code, json })
     }

@@ -39,11 +39,11 @@ async fn a_copy_that_an_earlier_version_began_goes_on_whether_its_tables_were_no
     fill(&pair.eu, "late", ROWS).await;
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
-    let done = wait_chunks(&pair, "late", 3).await;
+    let done = wait_chunks(&pair.us, "late", 3).await;
     pair.stop_one(APPLIER).await;
     pair.us.run(EARLIER).await;
     pair.start_one(APPLIER);
-    wait_chunks(&pair, "late", done + 3).await;
+    wait_chunks(&pair.us, "late", done + 3).await;
     // It noted the tables of a copy a moment after its begin, and may have been killed between.
     pair.stop_one(APPLIER).await;
     pair.us

@@ -8,22 +8,28 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-use crate::tables_join::{Writers, fill};
+use crate::tables_join::{Writers, fill, wait_chunks};
 
 const WITHIN: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(15);
-/// Rows that are there before: at this rate they take long enough that all three write meanwhile.
+/// Rows that are there before: at this rate they take long enough that something can happen in the middle.
 const ROWS: u32 = 6_000;
 const LOAD: &str =
     "initial = \"structure+data\"\nload = { threads = 2, batch_rows = 100, max_rows_per_second = 1000 }";
 
-/// A mesh in which the later change wins, and which copies what is in eu into both others.
-async fn mesh() -> Mesh {
+/// A mesh in which the later change wins.
+async fn newest() -> Mesh {
     let mut mesh = Mesh::new().await;
     mesh.configure(|file| {
-        for link in Mesh::LINKS {
-            file.add_to_link(link, "on_conflict = \"newest\"");
-        }
+        Mesh::LINKS.into_iter().for_each(|link| file.add_to_link(link, "on_conflict = \"newest\""));
+    });
+    mesh
+}
+
+/// The same, which copies what is in eu into both others.
+async fn copying() -> Mesh {
+    let mut mesh = newest().await;
+    mesh.configure(|file| {
         file.add_to_link("eu-us", LOAD);
         file.add_to_link("eu-ap", LOAD);
     });
@@ -93,10 +99,7 @@ async fn collide_everywhere(mesh: &Mesh, table: &str, during: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_regions_that_change_the_same_rows_all_the_time_end_equal_though_all_is_killed() {
-    let mut mesh = Mesh::new().await;
-    mesh.configure(|file| {
-        Mesh::LINKS.into_iter().for_each(|link| file.add_to_link(link, "on_conflict = \"newest\""))
-    });
+    let mesh = newest().await;
     for region in &mesh.regions {
         region.run("CREATE DATABASE shop").await;
         fill(region, "t", 40).await;
@@ -138,10 +141,7 @@ async fn reads(region: &Region, query: &str, wanted: u64) {
 /// still. us logs nothing for it, and yet must know when the older change comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_changes_nothing_where_it_comes_early_is_not_undone_by_the_older_one_that_comes_late() {
-    let mut mesh = Mesh::new().await;
-    mesh.configure(|file| {
-        Mesh::LINKS.into_iter().for_each(|link| file.add_to_link(link, "on_conflict = \"newest\""))
-    });
+    let mesh = newest().await;
     for region in &mesh.regions {
         region.run("CREATE DATABASE shop").await;
         fill(region, "t", 10).await;
@@ -179,10 +179,7 @@ async fn a_change_that_changes_nothing_where_it_comes_early_is_not_undone_by_the
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_that_comes_before_its_parent_of_a_third_region_waits_for_it() {
-    let mut mesh = Mesh::new().await;
-    mesh.configure(|file| {
-        Mesh::LINKS.into_iter().for_each(|link| file.add_to_link(link, "on_conflict = \"newest\""))
-    });
+    let mesh = newest().await;
     for region in &mesh.regions {
         region
             .run_all(&[
@@ -214,11 +211,11 @@ async fn a_child_that_comes_before_its_parent_of_a_third_region_waits_for_it() {
 
 /// docs/initial-load.md says so: with three regions a table is written in the one that it is copied from only, until it
 /// is everywhere.
-async fn is_copied_and_then_written_everywhere(mesh: &Mesh, table: &'static str, kills: u32) {
+async fn is_copied_and_then_written_everywhere(mesh: &Mesh, table: &'static str, is_killed: bool) {
     let mut writers = Writers::new();
     writers.change(mesh.region("eu"), table, 1_000_000, PAUSE);
-    for _ in 0..kills {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+    if is_killed {
+        wait_chunks(mesh.region("us"), table, 5).await;
         mesh.kill9();
         mesh.start().await;
     }
@@ -233,15 +230,15 @@ async fn is_copied_and_then_written_everywhere(mesh: &Mesh, table: &'static str,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_regions_begin_with_the_rows_of_one_while_it_is_written_though_all_is_killed() {
-    let mesh = mesh().await;
+    let mesh = copying().await;
     fill(mesh.region("eu"), "t", ROWS).await;
-    mesh.start().await;
-    is_copied_and_then_written_everywhere(&mesh, "t", 2).await;
+    mesh.launch();
+    is_copied_and_then_written_everywhere(&mesh, "t", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_joins_a_mesh_of_three_while_it_is_written_where_its_rows_are() {
-    let mut mesh = mesh().await;
+    let mut mesh = copying().await;
     mesh.configure(|file| file.set_tables(&["shop.*", "!shop.late"]));
     fill(mesh.region("eu"), "t", 50).await;
     mesh.start().await;
@@ -256,5 +253,5 @@ async fn a_table_joins_a_mesh_of_three_while_it_is_written_where_its_rows_are() 
         let line = format!("applier eu-{to}: shop.late joins: it is copied");
         assert!(said.out.contains(&line), "{line}: {said}");
     }
-    is_copied_and_then_written_everywhere(&mesh, "late", 0).await;
+    is_copied_and_then_written_everywhere(&mesh, "late", false).await;
 }

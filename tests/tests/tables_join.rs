@@ -52,15 +52,14 @@ async fn start_link(pair: &Pair, link: &str) {
     assert_eq!(said.code, 0, "{said}");
 }
 
-/// Waits until so many chunks of a table are copied into us, and gives how many.
-pub(crate) async fn wait_chunks(pair: &Pair, table: &str, wanted: u64) -> u64 {
+/// Waits until so many chunks of a table are copied into a region, and gives how many.
+pub(crate) async fn wait_chunks(region: &Region, table: &str, wanted: u64) -> u64 {
     until(&format!("{wanted} chunks of {table} are copied"), WITHIN, async || {
         let begun = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'twinlog' AND table_name = 'load'";
-        if pair.us.row::<u64>(begun).await == 0 {
+        if region.row::<u64>(begun).await == 0 {
             return Err("not begun".into());
         }
-        let chunks: u64 = pair
-            .us
+        let chunks: u64 = region
             .row(&format!("SELECT COUNT(*) FROM twinlog.load WHERE table_name = '{table}' AND chunk > 0"))
             .await;
         if chunks >= wanted { Ok(chunks) } else { Err(format!("{chunks} chunks")) }
@@ -178,7 +177,7 @@ async fn a_table_that_is_added_is_made_and_copied_through_a_kill_while_the_other
     let said = reload(&pair).await;
     assert!(said.contains("applier eu-us: shop.late joins: it is copied"), "{said}");
     assert!(!said.contains("shop.t "), "{said}");
-    let done = wait_chunks(&pair, "late", 5).await;
+    let done = wait_chunks(&pair.us, "late", 5).await;
     let status = pair.wait_state("eu-us", "copying", WITHIN).await;
     let tables = status.json()["load"]["tables"].as_array().cloned().unwrap_or_default();
     assert_eq!(tables.len(), 1, "{}", status.json());
@@ -193,7 +192,7 @@ async fn a_table_that_is_added_is_made_and_copied_through_a_kill_while_the_other
     let before: Vec<(u64, String)> = pair.us.rows(first).await;
     pair.kill9(APPLIER);
     pair.start_one(APPLIER);
-    wait_chunks(&pair, "late", done + 3).await;
+    wait_chunks(&pair.us, "late", done + 3).await;
     assert_eq!(
         pair.us.rows::<(u64, String)>(first).await,
         before,
@@ -273,11 +272,11 @@ async fn tables_join_and_leave_a_copy_that_goes_on() {
     fill(&pair.eu, "late", 500).await;
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
-    let done = wait_chunks(&pair, "first", 3).await;
+    let done = wait_chunks(&pair.us, "first", 3).await;
     pair.configure(|file| file.set_tables(&["shop.*", "!shop.t"]));
     let said = reload(&pair).await;
     assert!(said.contains("shop.late joins: it is copied") && said.contains("shop.t leaves"), "{said}");
-    wait_chunks(&pair, "first", done + 3).await;
+    wait_chunks(&pair.us, "first", done + 3).await;
     let status = pair.wait_state("eu-us", "copying", WITHIN).await;
     let tables = status.json()["load"]["tables"].to_string();
     assert!(tables.contains("shop.first") && tables.contains("shop.late"), "{tables}");

@@ -62,7 +62,7 @@ async fn a_table_that_a_statement_makes_during_the_copy_is_none_of_it_after_a_re
     pair.configure(|file| file.set_tables(ALL));
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
-    wait_chunks(&pair, "late", 3).await;
+    wait_chunks(&pair.us, "late", 3).await;
     fill(&pair.eu, "born", 20).await;
     until("it has come over the link", WITHIN, async || {
         let query = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'born'";
@@ -94,12 +94,12 @@ async fn a_table_that_is_renamed_or_dropped_while_it_is_copied_is_copied_to_its_
     pair.configure(|file| file.set_tables(ALL));
     pair.start_one(Process::Relay("eu"));
     pair.start_one(APPLIER);
-    wait_chunks(&pair, "late", 5).await;
+    wait_chunks(&pair.us, "late", 5).await;
     pair.eu.run_all(&["UPDATE shop.late SET v = v + 1", "RENAME TABLE shop.late TO shop.later"]).await;
     pair.eu.run_all(&["UPDATE shop.small SET v = v + 1", "DROP TABLE shop.small"]).await;
     pair.eu.run("UPDATE shop.later SET v = v + 1 WHERE id % 3 = 0").await;
     // Chunks that are done are so under the new name.
-    wait_chunks(&pair, "later", 8).await;
+    wait_chunks(&pair.us, "later", 8).await;
     pair.eu.run("DELETE FROM shop.later WHERE id % 10 = 0").await;
     wait_joined(&pair).await;
     let tables = "SELECT CAST(GROUP_CONCAT(table_name ORDER BY 1) AS CHAR) FROM information_schema.tables WHERE table_schema = 'shop'";

@@ -50,12 +50,12 @@ async fn a_table_that_joins_a_pair_is_copied_while_both_regions_write_it_and_thr
     assert!(said.contains("applier eu-us: shop.late joins: it is copied"), "{said}");
     is_there(&pair.us, "late").await;
     writers.change(&pair.us, "late", 3_000_000, PAUSE);
-    let done = wait_chunks(&pair, "late", 5).await;
+    let done = wait_chunks(&pair.us, "late", 5).await;
     let took = crosses(&pair, 9_000_001).await;
     assert!(took < Duration::from_secs(5), "a row of another table took {took:?}");
     pair.kill9(Process::Applier("eu-us"));
     pair.start_one(Process::Applier("eu-us"));
-    wait_chunks(&pair, "late", done + 3).await;
+    wait_chunks(&pair.us, "late", done + 3).await;
     assert_eq!(pair.link_status("eu-us").await.state(), "copying");
     until("it is copied and settled", WITHIN, async || {
         let state: String = pair.us.row("SELECT state FROM twinlog.load WHERE database_name = ''").await;
@@ -102,7 +102,7 @@ async fn both_links_of_a_pair_copy_what_joins_from_where_its_rows_are() {
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
-    wait_chunks(&pair, "late", 1).await;
+    wait_chunks(&pair.us, "late", 1).await;
     writers.change(&pair.us, "late", 5_000_000, PAUSE);
     is_there(&pair.eu, "late_us").await;
     writers.change(&pair.eu, "late_us", 7_000_000, PAUSE);

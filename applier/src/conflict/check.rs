@@ -139,6 +139,7 @@ impl Applier {
                 self.look_up(&window, members, &mut keys, &mut collide).await.map_err(Failure::Fatal)?;
             }
         }
+        collide.sort_unstable();
         Ok(collide)
     }
 

@@ -232,8 +232,10 @@ impl TargetLog {
         let written = taken.iter().filter_map(|one| one.written.as_ref());
         let lacking = self.weights.lacking(written.flat_map(|(_, keys)| keys));
         self.weights.learn(&mut self.catalog, lacking).await?;
-        // Before what shows that the window has it.
-        self.window.applied(&self.follower.seen);
+        if self.rules.regions.len() > 2 {
+            // Before what shows that the window has it.
+            self.window.applied(&self.follower.seen);
+        }
         for one in taken {
             if let Some((writer, keys)) = one.written {
                 let keys: Vec<Key> = keys.iter().map(|key| self.weights.key(key)).collect();

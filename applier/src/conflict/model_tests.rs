@@ -1,6 +1,7 @@
 //! Do all schedules converge? Regions write and deliver at random, on the product's own rules, window, seen-sets and
-//! clocks; only the database is a map. As in a server, what changes nothing leaves nothing in the log. In every other schedule the window's blocks hold a key or two and are merged, and in
-//! some they go into files, so that all of that is in what converges. `CONFLICT_SCHEDULES` asks for more of them, `CONFLICT_SEED` repeats one.
+//! clocks; only the database is a map. As in a server, what changes nothing leaves nothing in the log. In every other
+//! schedule the window's blocks hold a key or two and are merged, and in some they go into files, so that all of that is
+//! in what converges. `CONFLICT_SCHEDULES` asks for more of them, `CONFLICT_SEED` repeats one.
 
 use std::collections::{BTreeMap, HashMap};
 

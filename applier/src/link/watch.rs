@@ -71,9 +71,10 @@ impl Link {
             _ => (behind, clock),
         };
         let window = SharedWindow::behind(behind, clock, config.state_dir.clone());
-        window.applied(&Arc::new(
-            Checkpoint::applied_by_region(&mut session, &config.meta_schema, &config.sync).await?,
-        ));
+        if !config.others.is_empty() {
+            let applied = Checkpoint::applied_by_region(&mut session, &config.meta_schema, &config.sync);
+            window.applied(&Arc::new(applied.await?));
+        }
         let rules = follow::Rules {
             link: self.key.clone(),
             filter: Filter::new(config.objects.clone(), &config.meta_schema),

@@ -435,7 +435,7 @@ impl Planner {
         let is_own = ours.is_empty() && origin == self.rules.from;
         let taken = self.follower.take(&ours, is_own, t.committed_at);
         taken.map_err(|what| Error::BadStamp { gtid: t.gtid.clone(), what })?;
-        if !ours.is_empty() && self.carries_rows(t) {
+        if !ours.is_empty() && origin != self.rules.to && self.carries_rows(t) {
             self.saw = self.follower.seen.clone();
         }
         Ok(origin)
