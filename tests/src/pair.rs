@@ -186,6 +186,25 @@ impl Pair {
             }
         }
         self.wait_running().await;
+        if self.relays {
+            self.wait_begun().await;
+        }
+    }
+
+    /// Waits until both relay logs have begun: not before every link has asked, the conflict windows too, and one that
+    /// is ended before that may find that its relay has begun without it.
+    async fn wait_begun(&self) {
+        until("both relays run", START, async || {
+            let status = self.try_status().await?;
+            for region in ["eu", "us"] {
+                let relay = status.relay(region)?;
+                if relay.state() != "running" {
+                    return Err(relay.json().to_string());
+                }
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// Starts one process.
